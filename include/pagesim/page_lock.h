@@ -12,6 +12,8 @@
  *
  *   unlock_page:   clear PG_locked (release) ▷ PG_waiters set? ▷ wake the queue; last waiter gone: clear PG_waiters
  *
+ * set_page_writeback and end_page_writeback keep tags of the file's index too: they are the cache layer's (writeback.h).
+ *
  * The page lock is a lock of class PAGE_LOCK, known to the rank checker and to the accounting of waits.
  * What Linux does differently: the queue hands PG_locked to exclusive waiters that have waited for long; here the
  * woken waiter competes.
