@@ -42,7 +42,6 @@
 
 #include <limits.h>
 
-#include <pagesim/list.h>
 #include <pagesim/rcu.h>
 #include <pagesim/spinlock.h>
 #include <pagesim/types.h>
@@ -79,10 +78,7 @@ struct xa_node {
 	u8 nr_values;  /* of those: value entries and their siblings */
 	struct xa_node *parent;
 	struct xarray *array;
-	union {
-		struct list_head private_list;
-		struct rcu_head rcu_head;
-	} u;
+	struct rcu_head rcu_head;
 	u64 marks[XA_MAX_MARKS];
 	void *slots[XA_CHUNK_SIZE_MAX]; /* only 1 << array->xa_chunk_shift are allocated */
 };
