@@ -15,9 +15,9 @@
 
 /** Exit statuses of every command; docs/pagesim.1.scd documents them. */
 enum cmd_status {
-	CMD_OK = 0,	/* did what was asked */
+	CMD_OK = 0,     /* did what was asked */
 	CMD_FAILED = 1, /* the input, the host or a check said no */
-	CMD_USAGE = 2,	/* the command line makes no sense; nothing was done */
+	CMD_USAGE = 2,  /* the command line makes no sense; nothing was done */
 };
 
 #define COMMAND(name, summary) int cmd_##name(int argc, char **argv);

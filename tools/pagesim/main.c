@@ -22,7 +22,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-#define COMMAND(name, summary) {#name, summary, cmd_##name},
+#define COMMAND(name, summary) { #name, summary, cmd_##name },
 #include "commands.def"
 #undef COMMAND
 };
@@ -32,7 +32,7 @@ static const struct command *running;
 
 /* More letters wrong than this, and a name is no longer meant. */
 #define FARTHEST_GUESS 3
-#define LONGEST_GUESS 32
+#define LONGEST_GUESS  32
 
 static void print_overview(FILE *to)
 {
@@ -175,8 +175,8 @@ bool cmd_parse(int *argc, char ***argv, const GOptionEntry *entries, const char 
 {
 	gboolean help = FALSE;
 	const GOptionEntry common[] = {
-	    {"help", 'h', 0, G_OPTION_ARG_NONE, &help, "Show this help and exit", NULL},
-	    {0},
+		{ "help", 'h', 0, G_OPTION_ARG_NONE, &help, "Show this help and exit", NULL },
+		{ 0 },
 	};
 	GOptionContext *context = g_option_context_new(arguments);
 	GError *error = NULL;
@@ -236,7 +236,7 @@ static int finish(int status)
 
 int cmd_help(int argc, char **argv)
 {
-	char *command_help[] = {NULL, (char *)"--help", NULL};
+	char *command_help[] = { NULL, (char *)"--help", NULL };
 	int status;
 
 	if (!cmd_parse(&argc, &argv, NULL, "[COMMAND]", "Without COMMAND: all commands, a line each.", &status))
