@@ -4,14 +4,16 @@
 What every command of the CLI does alike: help on standard output, one line on standard error that names the command,
 exit status 2 for a command line that makes no sense. Runs over whatever commands the CLI under test lists.
 
-    test_frame.py PATH/TO/pagesim
+    test_frame.py PATH/TO/pagesim PATH/TO/docs/commands
 """
 import os
+import re
 import subprocess
 import sys
 import unittest
 
 PAGESIM = None
+MANUAL = None
 
 
 def run(*args, **kwargs):
@@ -60,6 +62,14 @@ class Frame(unittest.TestCase):
             with self.subTest(command=name):
                 self.expect_usage_error(run(name, "--no-such-option"), f"pagesim: {name}: ")
 
+    def test_manual_and_help_know_the_same_options(self):
+        for name in commands():
+            with self.subTest(command=name):
+                helped = set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", run(name, "--help").stdout, re.M)) - {"--help"}
+                with open(os.path.join(MANUAL, name + ".scd"), encoding="utf-8") as f:
+                    documented = set(re.findall(r"^\*(--[\w-]+)\*", f.read(), re.M))
+                self.assertEqual(helped, documented, f"--help of {name} and docs/commands/{name}.scd")
+
     def test_slip_of_the_fingers_is_met_with_the_nearest_name(self):
         for slip in ("hepl", "hlp", "helpp", "hekp"):
             with self.subTest(slip=slip):
@@ -95,5 +105,6 @@ class Frame(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    PAGESIM = sys.argv.pop(1)
+    PAGESIM, MANUAL = sys.argv[1:3]
+    del sys.argv[1:3]
     unittest.main(verbosity=2)

@@ -375,6 +375,174 @@ class CheckFiles(TreeTest):
         self.assert_finds(self.check, ("sim/base/low.c:5: ", "merge marker"), ("sim/base/low.c.orig: ", "leftover"))
 
 
+class CheckDocs(TreeTest):
+    check = ["check-docs"]
+
+    def setUp(self):
+        super().setUp()
+        self.write("tools/pagesim/commands.def", '/* SPDX-License-Identifier: MIT */\nCOMMAND(replay, "run")\n')
+        self.write("docs/commands/replay.scd", "## pagesim replay\n")
+        self.write("docs/life.md", "# The life of a page\n\n## It is `born`\n\n## Twice\n\n## Twice\n")
+        self.write("README.md", "# Read\n\nSee [life](docs/life.md#it-is-born), [again](docs/life.md#twice-1), [here](#read), "
+                                "[out](https://example.org/x#y),\n`sim/base/low.c`, `sim/policy/NAME.c`, `tools/pagesim/main.c:3`.\n\n"
+                                "```sh\npagesim replay x\n```\n")
+
+    def test_tree_in_order_is_passed(self):
+        self.assert_in_order(*self.check)
+
+    def test_link_to_no_file_and_to_no_heading_are_found(self):
+        self.append("README.md", "[a](docs/none.md)\n[b](docs/life.md#dies)\n[c](../up.md)\n[d](#nowhere)\n")
+        self.assert_finds(self.check, ("README.md:9: ", "no docs/none.md"), ("README.md:10: ", "no such heading"),
+                          ("README.md:11: ", "no ../up.md"), ("README.md:12: ", "no such heading"))
+
+    def test_path_that_does_not_exist_is_found(self):
+        self.append("docs/life.md", "It lives in `sim/base/gone.c`.\n")
+        self.assert_finds(self.check, ("docs/life.md:8: ", "speaks of sim/base/gone.c"))
+
+    def quote(self, *lines):
+        self.write("sim/base/low.c", source("int f(void)\n{\n\tint x = 1;\n\n\treturn x;\n}\n"))
+        self.append("docs/life.md", "\n```c sim/base/low.c\n" + "\n".join(lines) + "\n```\n")
+
+    def test_true_quotes_are_passed(self):
+        self.quote("int f(void)", "{", "        int x = 1;")
+        self.quote("int f(void)", "...", "return x;", "}")
+        self.assert_in_order(*self.check)
+
+    def test_quote_that_left_its_source_is_found(self):
+        self.quote("int f(void)", "{", "        int x = 2;")
+        self.assert_finds(self.check, ("docs/life.md:9: ", "where 'int x = 2;' does not stand like that"))
+
+    def test_quote_out_of_order_is_found(self):
+        self.quote("return x;", "...", "int f(void)")
+        self.assert_finds(self.check, ("docs/life.md:9: ", "where 'int f(void)' does not stand like that"))
+
+    def test_quote_of_no_file_is_found(self):
+        self.append("docs/life.md", "\n```c sim/base/gone.c\nint x;\n```\n")
+        self.assert_finds(self.check, ("docs/life.md:9: ", "quotes sim/base/gone.c"))
+
+    def test_command_without_a_section_is_found(self):
+        self.append("tools/pagesim/commands.def", 'COMMAND(dance, "no")\n')
+        self.assert_finds(self.check, ("tools/pagesim/commands.def: ", "lists dance, but there is no docs/commands/dance.scd"))
+
+    def test_command_that_does_not_exist_is_found(self):
+        self.append("README.md", "\n    pagesim dance\n\nOr `pagesim sing x`.\n")
+        self.assert_finds(self.check, ("README.md:10: ", "speaks of pagesim dance"), ("README.md:12: ", "speaks of pagesim sing"))
+
+
+class Tally(unittest.TestCase):
+    def tally(self, text):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as log:
+            log.write(text)
+            log.flush()
+            return subprocess.run([sys.executable, os.path.join(TOOLS, "tally.py"), log.name], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+
+    def test_every_result_of_meson_is_counted_once(self):
+        results = ["OK", "OK", "EXPECTEDFAIL", "SKIP", "FAIL", "TIMEOUT", "ERROR", "UNEXPECTEDPASS", "INTERRUPT"]
+        done = self.tally("".join(f'{{"name": "t{i}", "result": "{r}"}}\n' for i, r in enumerate(results)))
+        self.assertEqual(done.stdout, "3 5 1\nt4\nt5\nt6\nt7\nt8\n")
+        self.assertEqual(done.returncode, 0)
+
+    def test_no_test_at_all_is_not_success(self):
+        for text in ("", "not json\n", "{}\n"):
+            with self.subTest(text=text):
+                self.assertNotEqual(self.tally(text).returncode, 0)
+
+
+class Deps(unittest.TestCase):
+    """tools/deps with a dpkg, an apt-get and a sudo of our own, which only write down how they were called."""
+
+    def setUp(self):
+        self.bin = tempfile.mkdtemp(prefix="pagesim-deps-")
+        self.addCleanup(shutil.rmtree, self.bin)
+        self.log = os.path.join(self.bin, "log")
+        self.absent = os.path.join(self.bin, "absent")
+        self.set_absent()
+        for name in ("sh", "env", "id", "cat", "sed", "tr", "grep", "printf"):
+            os.symlink(shutil.which(name), os.path.join(self.bin, name))
+        self.fake("dpkg-query", f'for last; do :; done; grep -qx "$last" {self.absent} || printf installed')
+        self.fake("apt-get", f'echo "apt-get $*" >> {self.log}; [ ! -e {self.bin}/lists-empty ] || case $* in *update*) '
+                             f'{shutil.which("rm")} {self.bin}/lists-empty ;; *) exit 100 ;; esac')
+        self.user(0)
+
+    def fake(self, name, body):
+        path = os.path.join(self.bin, name)
+        if os.path.lexists(path):
+            os.remove(path)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"#!/bin/sh\n{body}\n")
+        os.chmod(path, 0o755)
+
+    def user(self, uid):
+        self.fake("id", f"echo {uid}")
+
+    def set_absent(self, *names):
+        with open(self.absent, "w", encoding="utf-8") as f:
+            f.writelines(f"{n}\n" for n in names)
+
+    def run_deps(self, *args):
+        return subprocess.run(["/bin/sh", os.path.join(TOOLS, "deps"), *args], env={"PATH": self.bin}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def calls(self):
+        if not os.path.exists(self.log):
+            return []
+        with open(self.log, encoding="utf-8") as f:
+            return f.read().splitlines()
+
+    def test_nothing_missing_means_nothing_done(self):
+        done = self.run_deps()
+        self.assertEqual((done.returncode, done.stdout, self.calls()), (0, "", []))
+
+    def test_only_what_is_missing_is_installed_without_a_question(self):
+        self.set_absent("meson", "clang")
+        self.assertEqual(self.run_deps().returncode, 0)
+        self.assertEqual(len(self.calls()), 1)
+        self.assertRegex(self.calls()[0], r" install -y .*--no-install-recommends meson clang$")
+
+    def test_what_only_checks_need_is_not_installed_to_build(self):
+        self.set_absent("clang")
+        self.assertEqual((self.run_deps("build").returncode, self.calls()), (0, []))
+
+    def test_empty_package_lists_of_a_fresh_machine_are_fetched(self):
+        self.set_absent("meson")
+        open(os.path.join(self.bin, "lists-empty"), "w").close()
+        self.assertEqual(self.run_deps().returncode, 0)
+        self.assertEqual([("update" in c, "install" in c) for c in self.calls()], [(False, True), (True, False), (False, True)])
+
+    def test_failure_of_apt_is_a_failure(self):
+        self.set_absent("meson")
+        self.fake("apt-get", "echo E: no network; exit 100")
+        done = self.run_deps()
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("E: no network", done.stdout)
+
+    def test_user_without_root_goes_through_sudo(self):
+        self.user(1000)
+        self.set_absent("meson")
+        self.fake("sudo", f'echo "sudo $1" >> {self.log}; [ "$1" != -n ] || shift; exec "$@"')
+        self.assertEqual(self.run_deps().returncode, 0)
+        self.assertEqual(self.calls()[0], "sudo -n")
+        self.assertIn(" install ", self.calls()[1])
+
+    def test_user_without_root_and_sudo_is_told_what_to_do(self):
+        self.user(1000)
+        self.set_absent("meson", "scdoc")
+        done = self.run_deps()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("apt-get install meson scdoc", done.stdout)
+        self.assertEqual(self.calls(), [])
+
+    def test_other_system_is_told_the_names(self):
+        os.remove(os.path.join(self.bin, "dpkg-query"))
+        done = self.run_deps()
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("meson", done.stdout)
+
+    def test_unknown_word_is_refused(self):
+        self.assertEqual(self.run_deps("everything").returncode, 2)
+
+
 class Format(TreeTest):
     def setUp(self):
         super().setUp()
