@@ -16,7 +16,7 @@ struct bit_wait {
 	unsigned long *word;
 	int bit;
 	bool exclusive;
-	bool granted; /* under the queue's lock until woken */
+	bool served; /* by a waker, under the queue's lock */
 };
 
 struct bit_key {
@@ -41,10 +41,10 @@ static int bit_wake(struct wait_queue_entry *wait, int sync, void *arg)
 	if (bw->exclusive) {
 		if (test_and_set_bit_lock((unsigned long)bw->bit, bw->word))
 			return -1;
-		bw->granted = true;
 	} else if (test_bit((unsigned long)bw->bit, bw->word)) {
 		return -1;
 	}
+	bw->served = true;
 	autoremove_wake_function(wait, sync, arg);
 	return 1;
 }
@@ -66,18 +66,15 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 	while (!done) {
 		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
-		if (bw.granted) {
-			done = true;
-		} else if (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word)
-				     : !test_bit_acquire((unsigned long)bit, word)) {
-			done = true;
+		done = bw.served || (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word) :
+						 !test_bit_acquire((unsigned long)bit, word));
+		if (done) {
+			list_del_init(&bw.wait.entry);
 		} else {
 			if (list_empty(&bw.wait.entry))
 				list_add_tail(&bw.wait.entry, &q->head);
 			set_current_state(TASK_UNINTERRUPTIBLE);
 		}
-		if (done)
-			list_del_init(&bw.wait.entry);
 		spin_unlock(&q->lock);
 		if (!done)
 			ps_schedule_at(at);
