@@ -160,6 +160,12 @@ static struct ps_task *due(struct ps_rt *rt)
 
 	if (!next || next->key > rt->limit)
 		return NULL;
+	if (unlikely(rt->pub.listener && rt->pub.listener->pick && rt->nr_ready)) {
+		struct task_struct *picked = rt->pub.listener->pick(rt->pub.listener, &rt->pub);
+
+		if (picked)
+			return ps_task_of(picked);
+	}
 	if (rt->limit != NO_LIMIT)
 		return next;
 	if (!rt->hosted && !rt->nr_busy && !rt->nr_ready)

@@ -66,8 +66,8 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 	while (!done) {
 		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
-		done = bw.served || (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word) :
-						 !test_bit_acquire((unsigned long)bit, word));
+		done = bw.served || (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word)
+					       : !test_bit_acquire((unsigned long)bit, word));
 		if (done) {
 			list_del_init(&bw.wait.entry);
 		} else {

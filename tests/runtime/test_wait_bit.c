@@ -175,7 +175,7 @@ struct caught {
 	int bugs;
 };
 
-static void catch(void *arg, const struct ps_bug *bug)
+static void catch (void *arg, const struct ps_bug *bug)
 {
 	struct caught *c = arg;
 
