@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Schedule points that somebody hears, and the built-in listener: the shuffler. */
 #include "runtime/private.h"
+
+#include <pagesim/barrier.h>
 #ifdef PS_NATIVE
 #include <sched.h>
 #endif
@@ -47,6 +49,10 @@ struct ps_listener *ps_runtime_listen(struct ps_runtime *runtime, struct ps_list
 }
 
 #ifdef PS_NATIVE
+
+#ifdef PS_TSAN
+int ps_fence_word;
+#endif
 
 /* Threads cannot be steered, only disturbed. */
 void ps_point_slow(enum ps_point_kind kind, const void *obj)
