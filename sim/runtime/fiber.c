@@ -13,6 +13,7 @@
 #include <pagesim/sanitizer.h>
 
 #ifdef PS_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifdef PS_TSAN
@@ -70,6 +71,10 @@ static void begin_anew(struct ps_fiber *f)
 	f->asan_fake = NULL;
 	f->asan_bottom = f->stack;
 	f->asan_size = f->stack_bytes;
+#ifdef PS_ASAN
+	/* Calls that never returned, here or in whoever had this address before, have left their red zones. */
+	__asan_unpoison_memory_region(f->stack, f->stack_bytes);
+#endif
 	tsan_begin(f);
 }
 
@@ -136,6 +141,9 @@ void ps_fiber_pool_empty(struct ps_fiber_pool *pool)
 #endif
 #ifdef PS_TSAN
 		__tsan_destroy_fiber(f->tsan);
+#endif
+#ifdef PS_ASAN
+		__asan_unpoison_memory_region(f->stack, f->stack_bytes);
 #endif
 		munmap(f->stack - PAGE_SIZE, f->stack_bytes + PAGE_SIZE);
 		ps_free(f);
