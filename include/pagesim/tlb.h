@@ -21,7 +21,7 @@
  *     +---------------------+     +-------------------------------+-------+      +-----------+----------
  *
  * Replacement at both levels is pseudo-LRU by recent bits: a use sets the way's bit; when all are set, only that one
- * stays. The victim is the lowest way whose bit is clear. Losing an entry clears its bit.
+ * stays. The victim is the lowest way whose bit is clear; there is always one, so a set has at least two ways. Losing an entry clears its bit.
  * A new entry in place of an old one takes the old one's way in the first level too, if it had one there.
  *
  * What hardware does differently: second levels are mostly not inclusive; sets are chosen by a hash on some CPUs, here by the low bits of the page number; there is no separate instruction TLB and no page walk
@@ -54,7 +54,8 @@ extern "C" {
 /** The entry was dirty: a store through it needs no walk. */
 #define PS_TLB_DIRTY (1ull << 45)
 /** Only in what a lookup returns: the first level had it. */
-#define PS_TLB_L1    (1ull << 46)
+#define PS_TLB_L1_SHIFT 46
+#define PS_TLB_L1    (1ull << PS_TLB_L1_SHIFT)
 /** Free for the user: kept as inserted. */
 #define PS_TLB_USER  (1ull << 47)
 
@@ -83,6 +84,7 @@ struct ps_tlb_l2_set {
 struct ps_tlb_l1_set {
 	/* Place in the second level (set * PS_TLB_L2_WAYS + way) + 1; 0 = none. */
 	u16 place[PS_TLB_L1_WAYS];
+	/* Way w has bit 2 w. */
 	u32 recent;
 	u32 reserved[3];
 };
@@ -97,7 +99,7 @@ struct ps_tlb {
 	u32 l2_all;      /* a bit per way */
 	u32 l1_mask[2];  /* [huge] */
 	u32 l1_first[2]; /* [huge]: first set in l1 */
-	u32 l1_all[2];   /* [huge]: a bit per way */
+	u32 l1_all[2];   /* [huge]: bit 2 w per way w */
 	u32 huge_shift;  /* pt_bits */
 	u32 nr_huge;     /* huge entries present */
 	u32 lock;        /* native build only */
@@ -210,36 +212,31 @@ static inline u32 ps_tlb_used(u32 recent, u32 way, u32 all)
 	return recent == all ? bit : recent;
 }
 
-/* The next victim; a set of one way has all bits set and means way 0. */
-static inline u32 ps_tlb_victim(u32 recent, u32 all)
+/*
+ * The entry at @place is used by a first-level set: it is there afterwards. Without a branch: bits 0 .. 15 say where it
+ * is (two for each way), the bits above say who could go, and the lowest bit of all decides.
+ * Return: whether it was there before.
+ */
+static inline u32 ps_tlb_l1_use(struct ps_tlb_l1_set *set, u32 all, u32 place)
 {
-	return (u32)__builtin_ctz((all & ~recent) | 1u << 16) & 15;
-}
-
-/* The entry at @place is used by a first-level set: it is there afterwards. Return: whether it was before. */
-static inline bool ps_tlb_l1_use(struct ps_tlb_l1_set *set, u32 all, u32 place)
-{
-	u32 recent = set->recent, way = ps_tlb_victim(recent, all);
-	bool had;
+	u32 recent = set->recent, way, bit;
 #ifdef __SSE2__
 	s16 p = (s16)(place + 1);
 	ps_v8s16 want = {p, p, p, p, p, p, p, p};
 	ps_v8s16 have = *(const ps_v8s16 *)(const void *)set->place;
-	u32 mask = (u32)__builtin_ia32_pmovmskb128((ps_v16s8)(have == want));
-
-	had = mask != 0;
-	way = had ? (u32)__builtin_ctz(mask | 1u << 16) >> 1 : way;
+	u32 here = (u32)__builtin_ia32_pmovmskb128((ps_v16s8)(have == want));
 #else
-	u32 mask = 0;
+	u32 here = 0;
 
 	for (unsigned w = 0; w < PS_TLB_L1_WAYS; w++)
-		mask |= (u32)(set->place[w] == place + 1) << w;
-	had = mask != 0;
-	way = had ? (u32)__builtin_ctz(mask) : way;
+		here |= (u32)(set->place[w] == place + 1) << (2 * w);
 #endif
+	way = (u32)__builtin_ctz(here | (all & ~recent) << 16) / 2 % PS_TLB_L1_WAYS;
 	set->place[way] = (u16)(place + 1);
-	set->recent = ps_tlb_used(recent, way, all);
-	return had;
+	bit = 1u << (2 * way);
+	recent |= bit;
+	set->recent = recent == all ? bit : recent;
+	return here != 0;
 }
 
 static inline struct ps_tlb_l1_set *ps_tlb_l1_of(struct ps_tlb *tlb, unsigned huge, u64 page)
@@ -259,7 +256,7 @@ static inline u64 ps_tlb_lookup(struct ps_tlb *tlb, u32 asid, u64 vpn)
 	unsigned huge = 0;
 	u64 page = vpn, word;
 	u32 set;
-	bool had;
+	u32 had;
 	int way;
 
 	ps_tlb_lock(tlb);
@@ -282,7 +279,7 @@ static inline u64 ps_tlb_lookup(struct ps_tlb *tlb, u32 asid, u64 vpn)
 	had = ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], set * PS_TLB_L2_WAYS + (u32)way);
 	tlb->l1_hits += had;
 	ps_tlb_unlock(tlb);
-	return had ? word | PS_TLB_L1 : word;
+	return word | (u64)had << PS_TLB_L1_SHIFT;
 }
 
 /* Forget the entry at @place, at both levels; no entry there is fine. */
@@ -299,7 +296,8 @@ static inline void ps_tlb_fill_locked(struct ps_tlb *tlb, u32 asid, u64 page, pf
 {
 	unsigned huge = !!(flags & PS_TLB_HUGE);
 	u64 tag = ps_tlb_tag(asid, page, huge);
-	u32 set = (u32)page & tlb->l2_mask, way = ps_tlb_victim(tlb->l2[set].recent, tlb->l2_all);
+	u32 set = (u32)page & tlb->l2_mask;
+	u32 way = (u32)__builtin_ctz(tlb->l2_all & ~tlb->l2[set].recent);
 	u32 place = set * PS_TLB_L2_WAYS + way;
 	struct ps_tlb_entry *entry = &tlb->entry[place];
 

@@ -33,11 +33,11 @@ const char *ps_tlb_geometry_check(const struct ps_tlb_geometry *g)
 		u32 entries, ways, most_ways;
 		const char *ways_text, *sets_text;
 	} level[] = {
-		{g->l1_small_entries, g->l1_small_ways, PS_TLB_L1_WAYS, "first-level TLB for base pages: ways are not 1 .. 8",
+		{g->l1_small_entries, g->l1_small_ways, PS_TLB_L1_WAYS, "first-level TLB for base pages: ways are not 2 .. 8",
 		 "first-level TLB for base pages: entries / ways is not a power of two"},
-		{g->l1_huge_entries, g->l1_huge_ways, PS_TLB_L1_WAYS, "first-level TLB for huge pages: ways are not 1 .. 8",
+		{g->l1_huge_entries, g->l1_huge_ways, PS_TLB_L1_WAYS, "first-level TLB for huge pages: ways are not 2 .. 8",
 		 "first-level TLB for huge pages: entries / ways is not a power of two"},
-		{g->l2_entries, g->l2_ways, PS_TLB_L2_WAYS, "second-level TLB: ways are not 1 .. 16",
+		{g->l2_entries, g->l2_ways, PS_TLB_L2_WAYS, "second-level TLB: ways are not 2 .. 16",
 		 "second-level TLB: entries / ways is not a power of two"},
 	};
 
@@ -46,7 +46,7 @@ const char *ps_tlb_geometry_check(const struct ps_tlb_geometry *g)
 	for (size_t i = 0; i < ARRAY_SIZE(level); i++) {
 		u32 sets;
 
-		if (!level[i].ways || level[i].ways > level[i].most_ways)
+		if (level[i].ways < 2 || level[i].ways > level[i].most_ways)
 			return level[i].ways_text;
 		sets = level[i].entries / level[i].ways;
 		if (!sets || level[i].entries % level[i].ways || (sets & (sets - 1)))
@@ -94,8 +94,8 @@ int ps_tlb_init(struct ps_tlb *tlb, const struct ps_tlb_geometry *geometry, unsi
 	tlb->l1_mask[0] = g->l1_small_entries / g->l1_small_ways - 1;
 	tlb->l1_mask[1] = g->l1_huge_entries / g->l1_huge_ways - 1;
 	tlb->l1_first[1] = tlb->l1_mask[0] + 1;
-	tlb->l1_all[0] = (1u << g->l1_small_ways) - 1;
-	tlb->l1_all[1] = (1u << g->l1_huge_ways) - 1;
+	tlb->l1_all[0] = 0x5555u & ((1u << (2 * g->l1_small_ways)) - 1);
+	tlb->l1_all[1] = 0x5555u & ((1u << (2 * g->l1_huge_ways)) - 1);
 	tlb->huge_shift = huge_shift;
 	l2_bytes = sizeof(*tlb->l2) * (tlb->l2_mask + 1);
 	entry_bytes = sizeof(*tlb->entry) * nr_places(tlb);
@@ -136,7 +136,7 @@ void ps_tlb_lose(struct ps_tlb *tlb, u32 place)
 	for (unsigned w = 0; w < PS_TLB_L1_WAYS; w++)
 		if (l1->place[w] == place + 1) {
 			l1->place[w] = 0;
-			l1->recent &= ~(1u << w);
+			l1->recent &= ~(1u << (2 * w));
 		}
 	tlb->nr_huge -= huge;
 	entry->tag = 0;
