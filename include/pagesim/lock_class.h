@@ -30,10 +30,11 @@ extern "C" {
 	X(SWAP_LOCK, false, "swap_info->lock, swap cluster")                                       \
 	X(PRIVATE_LOCK, false, "mapping->private_lock")                                            \
 	X(XA_LOCK, false, "mapping->i_pages.xa_lock")                                              \
+	X(LRU_BATCH_LOCK, false, "per-CPU LRU and mlock batches (local_lock)")                     \
 	X(SPLIT_QUEUE_LOCK, false, "pgdat->deferred_split_queue")                                  \
 	X(LRU_LOCK, false, "lruvec->lru_lock")                                                     \
-	X(ZONE_LOCK, false, "zone->lock")                                                          \
 	X(PCP_LOCK, false, "per-CPU page lists")                                                   \
+	X(ZONE_LOCK, false, "zone->lock")                                                          \
 	X(MM_LIST_LOCK, false, "mmlist_lock")                                                      \
 	X(WAITQUEUE_LOCK, false, "wait_queue_head.lock")                                           \
 	X(LEAF_LOCK, false, "locks under which nothing else is taken")

@@ -179,6 +179,7 @@ struct ps_tier {
 
 struct page;
 struct pglist_data;
+struct ps_mem;
 struct ps_files;
 struct ps_mms;
 struct ps_swap;
@@ -223,6 +224,7 @@ struct ps_machine {
 
 	/* Slots of higher layers: set, used and cleared by them. */
 	struct pglist_data *node_data[MAX_NUMNODES];
+	struct ps_mem *mem;
 	struct ps_files *files;
 	struct ps_mms *mms;
 	struct ps_swap *swap;
