@@ -126,10 +126,10 @@ void exchange_highpage(struct page *a, struct page *b)
 {
 	switch (ps_contents_mode()) {
 	case PS_CONTENTS_TAG: {
-		u64 v = READ_ONCE(a->contents);
+		u64 x = READ_ONCE(a->contents), y = READ_ONCE(b->contents);
 
-		WRITE_ONCE(a->contents, READ_ONCE(b->contents));
-		WRITE_ONCE(b->contents, v);
+		WRITE_ONCE(a->contents, y);
+		WRITE_ONCE(b->contents, x);
 		break;
 	}
 	case PS_CONTENTS_BYTES: {

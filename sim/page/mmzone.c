@@ -11,8 +11,8 @@
  * min_free_kbytes, unless the machine names it: 4 x sqrt(KiB of ZONE_NORMAL), 128 to 262144, or, because transparent
  * huge pages are on, 11 pageblocks per zone if that is more and not over 5 % of ZONE_NORMAL.
  *
- * What Linux does differently: watermarks are never boosted; on memory so small that the lower bound of 128 KiB is over
- * 5 % of it (2.5 MiB) the 5 % win; zones of less than 64 pages keep nearly nothing on per-CPU lists.
+ * What Linux does differently: watermarks are never boosted; on memory so small that the square root is over 5 % of it
+ * (6.25 MiB) the 5 % win; a CPU keeps at most a sixteenth of a zone on its lists.
  * Source: Linux 6.1 mm/page_alloc.c, mm/khugepaged.c (behaviour).
  */
 #include "page/zones.h"
@@ -138,23 +138,21 @@ void pgdat_free(struct pglist_data *pgdat)
  * number, rather one without CPUs, rather one fewer others have already chosen.
  * **Return:** NUMA_NO_NODE when all are used.
  */
-static nid_t find_next_best_node(const struct ps_machine *machine, nid_t node, u64 *used, const int *node_load)
+static nid_t find_next_best_node(const struct ps_machine *machine, nid_t node, nodemask_t *used, const int *node_load)
 {
 	nid_t n, best = NUMA_NO_NODE;
 	long min_val = LONG_MAX;
 
-	if (!(*used >> node & 1)) {
-		*used |= 1UL << node;
+	if (!node_test_and_set(node, *used))
 		return node;
-	}
 	for (n = 0; n < (nid_t)machine->nr_nodes; n++) {
 		long val;
 
-		if (*used >> n & 1 || !(machine->memory_nodes >> n & 1))
+		if (node_isset(n, *used) || !node_isset(n, machine->memory_nodes))
 			continue;
 		val = machine->spec->distance[node][n];
 		val += n < node;
-		val += machine->cpu_nodes >> n & 1;
+		val += node_isset(n, machine->cpu_nodes);
 		val *= MAX_NUMNODES;
 		val += node_load[n];
 		if (val < min_val) {
@@ -163,7 +161,7 @@ static nid_t find_next_best_node(const struct ps_machine *machine, nid_t node, u
 		}
 	}
 	if (best != NUMA_NO_NODE)
-		*used |= 1UL << best;
+		node_set(best, *used);
 	return best;
 }
 
@@ -187,7 +185,7 @@ int build_all_zonelists(struct ps_machine *machine)
 		struct zonelist *fallback = &pgdat->node_zonelists[ZONELIST_FALLBACK];
 		struct zonelist *here = &pgdat->node_zonelists[ZONELIST_NOFALLBACK];
 		nid_t n, prev = nid;
-		u64 used = 0;
+		nodemask_t used = NODE_MASK_NONE;
 
 		fallback->zones = ps_calloc(machine->nr_nodes * MAX_NR_ZONES, sizeof(*fallback->zones));
 		here->zones = ps_calloc(MAX_NR_ZONES, sizeof(*here->zones));
@@ -227,20 +225,20 @@ static unsigned long nr_free_zone_pages(const struct ps_machine *machine, int zi
 static unsigned long default_min_free_kbytes(const struct ps_machine *machine)
 {
 	unsigned long lowmem = nr_free_zone_pages(machine, ZONE_NORMAL);
+	unsigned long most = lowmem / 20 * (PAGE_SIZE >> 10);
 	unsigned long kbytes = int_sqrt(lowmem * (PAGE_SIZE >> 10) * 16);
 	unsigned long recommended = 0;
 	nid_t nid;
 
-	kbytes = ps_min(ps_max(kbytes, MIN_FREE_KBYTES_LEAST), MIN_FREE_KBYTES_MOST);
+	kbytes = ps_max(kbytes, MIN_FREE_KBYTES_LEAST);
+	kbytes = ps_min(kbytes, MIN_FREE_KBYTES_MOST);
 	/* Two pageblocks for whoever asks, and for every pair of migratetypes one to steal from. */
 	for (nid = 0; nid < (nid_t)machine->nr_nodes; nid++)
 		if (populated_zone(&machine->node_data[nid]->node_zones[ZONE_NORMAL]))
 			recommended += (2UL + MIGRATE_PCPTYPES * MIGRATE_PCPTYPES) << machine->pt_bits;
-	recommended = ps_min(recommended, lowmem / 20) * (PAGE_SIZE >> 10);
+	recommended *= PAGE_SIZE >> 10;
 	kbytes = ps_max(kbytes, recommended);
-	if (kbytes * 20 > lowmem * (PAGE_SIZE >> 10))
-		kbytes = ps_max(recommended, ps_min(kbytes, lowmem * (PAGE_SIZE >> 10) / 20));
-	return kbytes;
+	return ps_min(kbytes, most);
 }
 
 static void setup_lowmem_reserve(struct pglist_data *pgdat)

@@ -24,6 +24,7 @@
 #include <pagesim/compound.h>
 #include <pagesim/contents.h>
 #include <pagesim/mem.h>
+#include <pagesim/runtime.h>
 
 #include "page/buddy.h"
 #include "page/frames.h"
@@ -208,7 +209,8 @@ static int nr_pcp_free(struct per_cpu_pages *pcp, int high, int batch, bool free
 	batch <<= pcp->free_factor;
 	if (batch < max_nr_free)
 		pcp->free_factor++;
-	return ps_min(ps_max(batch, min_nr_free), ps_max(min_nr_free, max_nr_free));
+	batch = ps_min(batch, max_nr_free);
+	return ps_max(batch, min_nr_free);
 }
 
 /** Put a prepared page on its list. **Context:** pcp->lock. */
