@@ -92,7 +92,7 @@ struct address_space {
 	struct rw_semaphore invalidate_lock;
 	gfp_t gfp_mask;			 /* constant */
 	atomic_t i_mmap_writable;	 /* shared writable mappings */
-	struct rb_root_cached i_mmap;	 /* VMAs by page offset; i_mmap_rwsem */
+	struct interval_tree_root i_mmap;/* VMAs by page offset; i_mmap_rwsem */
 	struct rw_semaphore i_mmap_rwsem;
 	unsigned long nrpages;		 /* base pages in i_pages; i_pages.xa_lock to write, read anywhere */
 	pgoff_t writeback_index;	 /* where a cyclic writeback goes on; no lock, a hint */
