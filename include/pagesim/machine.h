@@ -342,14 +342,14 @@ struct ps_cpumask {
 /**
  * ps_tlb_shootdown - flush [@vpn, @vpn + @npages) of @asid from the TLBs of the CPUs in @cpus.
  * @npages: 0 = everything of @asid. More pages than PS_TLB_FLUSH_CEILING are flushed as everything, as Linux does.
- * Charges the current task under @tc: the own flush, and a shootdown when another CPU is in @cpus; counts nr_tlb_*.
+ * Charges the current task (PS_TIME_MIGRATE): the own flush, and a shootdown when another CPU is in @cpus; counts nr_tlb_*.
  * Each remote CPU's flush is a step of its own (a schedule point precedes it). On return no named TLB has such an entry.
  * Context: a current task; may be under spinlocks.
  * Return: how many remote CPUs were interrupted.
  * Fidelity: simplified (flush_tlb_mm_range): remote CPUs answer at once, what it costs them is added to
  * their ipi_ns.
  */
-unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages, enum ps_time_class tc);
+unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages);
 /** Linux's tlb_single_page_flush_ceiling. */
 #define PS_TLB_FLUSH_CEILING 33
 

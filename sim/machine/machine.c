@@ -491,9 +491,10 @@ u64 ps_copy_rate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, n
 		/* Every byte crosses the same memory twice; the two directions take turns. */
 		__extension__ unsigned __int128 product = (unsigned __int128)read * write;
 
-		return ps_min(rate, ps_max((u64)(product / (read + write)), (u64)1));
+		read = write = ps_max((u64)(product / (read + write)), (u64)1);
 	}
-	return ps_min(rate, ps_min(read, write));
+	rate = ps_min(rate, read);
+	return ps_min(rate, write);
 }
 
 ps_ns_t ps_copy_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 bytes)
@@ -519,7 +520,7 @@ static void flush_cpu(struct ps_machine *m, unsigned cpu, u32 asid, u64 vpn, u64
 		ps_tlb_flush_asid(&m->cpus[cpu].tlb, asid);
 }
 
-unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages, enum ps_time_class tc)
+unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages)
 {
 	struct ps_machine *m = this_machine();
 	const struct ps_costs *costs = &m->costs;
@@ -532,10 +533,10 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 		flush_cpu(m, own, asid, vpn, npages);
 		if (npages) {
 			count_vm_events(NR_TLB_LOCAL_FLUSH_ONE, (long)npages);
-			ps_charge(npages * costs->tlb_flush_page_ns, tc);
+			ps_charge(npages * costs->tlb_flush_page_ns, PS_TIME_MIGRATE);
 		} else {
 			count_vm_event(NR_TLB_LOCAL_FLUSH_ALL);
-			ps_charge(costs->tlb_flush_all_ns, tc);
+			ps_charge(costs->tlb_flush_all_ns, PS_TIME_MIGRATE);
 		}
 	}
 	for_each_set_bit(cpu, cpus->bits, m->nr_cpus) {
@@ -549,7 +550,7 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 	if (remote) {
 		count_vm_event(NR_TLB_REMOTE_FLUSH);
 		count_vm_events(NR_TLB_REMOTE_FLUSH_RECEIVED, (long)remote);
-		ps_charge(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns, tc);
+		ps_charge(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns, PS_TIME_MIGRATE);
 	}
 	return remote;
 }
