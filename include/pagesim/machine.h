@@ -308,6 +308,15 @@ ps_ns_t ps_copy_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t from,
 /** ps_zero_ns - time to clear @bytes of memory of @nid from a CPU of @cpu_node: the slower of the core and the memory. */
 ps_ns_t ps_zero_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, u64 bytes);
 
+/**
+ * ps_migration_estimate - what one migrate_pages call that moves @pages base pages (@huge: huge pages) would take when
+ * nothing is contended and no other CPU must be interrupted: the formula of cost.h. The engines charge step by step;
+ * this is for showing a machine and for checking its calibration.
+ * @ret_copy: the part of it that is copying; may be NULL.
+ */
+ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages, bool huge,
+			      ps_ns_t *ret_copy);
+
 /** Count traffic: @bytes were read from, written to node @nid's memory. */
 #ifdef PS_NATIVE
 #define ps_node_read(machine, nid, n)    ((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_read, (n), __ATOMIC_RELAXED))

@@ -509,6 +509,25 @@ ps_ns_t ps_zero_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, 
 	return ps_rate_ns(bytes, ps_min(machine->costs.zero_rate, machine->spec->write_bandwidth[cpu][nid]));
 }
 
+ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages, bool huge,
+			      ps_ns_t *ret_copy)
+{
+	const struct ps_costs *c = &machine->costs;
+	u64 bytes = PAGE_SIZE << (huge ? machine->pt_bits : 0);
+	ps_ns_t copy = pages * ps_copy_ns(machine, cpu_node, from, to, bytes);
+	ps_ns_t page = c->tlb_flush_page_ns + 2 * c->lru_ns + c->free_page_ns;
+
+	if (huge) {
+		page += c->alloc_huge_ns + c->unmap_pmd_ns + c->remap_pmd_ns + c->migrate_huge_ns;
+	} else {
+		page += c->alloc_page_ns + c->unmap_pte_ns + c->remap_pte_ns + c->migrate_page_ns;
+		copy += pages * c->copy_page_ns + (pages ? c->copy_first_ns : 0);
+	}
+	if (ret_copy)
+		*ret_copy = copy;
+	return c->migrate_call_ns + pages * page + copy;
+}
+
 /* ---- shootdown ---- */
 
 static void flush_cpu(struct ps_machine *m, unsigned cpu, u32 asid, u64 vpn, u64 npages)
