@@ -79,7 +79,7 @@ static inline void ps_spin_unlock_at(spinlock_t *l, const struct ps_site *at)
 		return;
 	}
 	l->holder = NULL;
-	ps_holds_add(&l->holds, t, l->since);
+	ps_holds_add(&l->holds, t->slice, l->since, t->now);
 #endif
 }
 

@@ -20,6 +20,7 @@
 #define PAGESIM_TASK_H
 
 #include <pagesim/lock_class.h>
+#include <pagesim/site.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -62,6 +63,7 @@ const char *ps_time_class_name(enum ps_time_class tc);
 /* Who wants to hear of this task's steps; 0 is the fast path everywhere. */
 #define PS_HOOK_POINT 1u /* a listener hears schedule points (sched_point.h) */
 #define PS_HOOK_CHECK 2u /* the lock checker follows (lock.h) */
+#define PS_HOOK_RCU   4u /* a grace period waits for the end of its read section */
 
 /** Fields marked (rt) are the runtime's to write; the rest is set by whoever creates the task, and is inherited. */
 struct task_struct {
@@ -126,14 +128,17 @@ bool ps_task_is_hosted(const struct task_struct *t);
 /** Has its function returned (or has it been abandoned)? Never true for a hosted task. */
 bool ps_task_ended(const struct task_struct *t);
 
-/** Asks a task to end: kthread_should_stop() turns true and it is woken. kthread_stop() also waits for its end. */
+/** Asks a task to end: kthread_should_stop() turns true and it is woken. */
 void ps_task_ask_stop(struct task_struct *t);
-void kthread_stop(struct task_struct *t);
 /** Has somebody asked the current task to end? */
 bool kthread_should_stop(void);
 
+void ps_task_join_at(struct task_struct *t, const struct ps_site *at);
+void ps_kthread_stop_at(struct task_struct *t, const struct ps_site *at);
 /** Waits until t has ended. Context: in a task other than t; may sleep. */
-void ps_task_join(struct task_struct *t);
+#define ps_task_join(t) ps_task_join_at((t), PS_HERE)
+/** Asks t to end and waits for it. Context: as ps_task_join(). */
+#define kthread_stop(t) ps_kthread_stop_at((t), PS_HERE)
 
 /**
  * Ends the current fiber here and now, without unwinding: its locks stay held, its stack is dropped. What a BUG handler
