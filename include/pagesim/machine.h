@@ -312,6 +312,15 @@ ps_ns_t ps_copy_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t from,
 /** ps_zero_ns - time to clear @bytes of memory of @nid from a CPU of @cpu_node: the slower of the core and the memory. */
 ps_ns_t ps_zero_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, u64 bytes);
 
+/**
+ * ps_migration_estimate - what one migrate_pages call that moves @pages base pages (@huge: huge pages) would take when
+ * nothing is contended and no other CPU must be interrupted: the formula of cost.h. The engines charge step by step;
+ * this is for showing a machine and for checking its calibration.
+ * @ret_copy: the part of it that is copying; may be NULL.
+ */
+ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages, bool huge,
+			      ps_ns_t *ret_copy);
+
 /** Count traffic: @bytes were read from, written to node @nid's memory. */
 #ifdef PS_NATIVE
 #define ps_node_read(machine, nid, n)    ((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_read, (n), __ATOMIC_RELAXED))
@@ -346,14 +355,14 @@ struct ps_cpumask {
 /**
  * ps_tlb_shootdown - flush [@vpn, @vpn + @npages) of @asid from the TLBs of the CPUs in @cpus.
  * @npages: 0 = everything of @asid. More pages than PS_TLB_FLUSH_CEILING are flushed as everything, as Linux does.
- * Charges the current task under @tc: the own flush, and a shootdown when another CPU is in @cpus; counts nr_tlb_*.
+ * Charges the current task (PS_TIME_MIGRATE): the own flush, and a shootdown when another CPU is in @cpus; counts nr_tlb_*.
  * Each remote CPU's flush is a step of its own (a schedule point precedes it). On return no named TLB has such an entry.
  * Context: a current task; may be under spinlocks.
  * Return: how many remote CPUs were interrupted.
  * Fidelity: simplified (flush_tlb_mm_range): remote CPUs answer at once, what it costs them is added to
  * their ipi_ns.
  */
-unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages, enum ps_time_class tc);
+unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages);
 /** Linux's tlb_single_page_flush_ceiling. */
 #define PS_TLB_FLUSH_CEILING 33
 

@@ -491,9 +491,10 @@ u64 ps_copy_rate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, n
 		/* Every byte crosses the same memory twice; the two directions take turns. */
 		__extension__ unsigned __int128 product = (unsigned __int128)read * write;
 
-		return ps_min(rate, ps_max((u64)(product / (read + write)), (u64)1));
+		read = write = ps_max((u64)(product / (read + write)), (u64)1);
 	}
-	return ps_min(rate, ps_min(read, write));
+	rate = ps_min(rate, read);
+	return ps_min(rate, write);
 }
 
 ps_ns_t ps_copy_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 bytes)
@@ -508,6 +509,25 @@ ps_ns_t ps_zero_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, 
 	return ps_rate_ns(bytes, ps_min(machine->costs.zero_rate, machine->spec->write_bandwidth[cpu][nid]));
 }
 
+ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages, bool huge,
+			      ps_ns_t *ret_copy)
+{
+	const struct ps_costs *c = &machine->costs;
+	u64 bytes = PAGE_SIZE << (huge ? machine->pt_bits : 0);
+	ps_ns_t copy = pages * ps_copy_ns(machine, cpu_node, from, to, bytes);
+	ps_ns_t page = c->tlb_flush_page_ns + 2 * c->lru_ns + c->free_page_ns;
+
+	if (huge) {
+		page += c->alloc_huge_ns + c->unmap_pmd_ns + c->remap_pmd_ns + c->migrate_huge_ns;
+	} else {
+		page += c->alloc_page_ns + c->unmap_pte_ns + c->remap_pte_ns + c->migrate_page_ns;
+		copy += pages * c->copy_page_ns + (pages ? c->copy_first_ns : 0);
+	}
+	if (ret_copy)
+		*ret_copy = copy;
+	return c->migrate_call_ns + pages * page + copy;
+}
+
 /* ---- shootdown ---- */
 
 static void flush_cpu(struct ps_machine *m, unsigned cpu, u32 asid, u64 vpn, u64 npages)
@@ -519,7 +539,7 @@ static void flush_cpu(struct ps_machine *m, unsigned cpu, u32 asid, u64 vpn, u64
 		ps_tlb_flush_asid(&m->cpus[cpu].tlb, asid);
 }
 
-unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages, enum ps_time_class tc)
+unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages)
 {
 	struct ps_machine *m = this_machine();
 	const struct ps_costs *costs = &m->costs;
@@ -532,10 +552,10 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 		flush_cpu(m, own, asid, vpn, npages);
 		if (npages) {
 			count_vm_events(NR_TLB_LOCAL_FLUSH_ONE, (long)npages);
-			ps_charge(npages * costs->tlb_flush_page_ns, tc);
+			ps_charge(npages * costs->tlb_flush_page_ns, PS_TIME_MIGRATE);
 		} else {
 			count_vm_event(NR_TLB_LOCAL_FLUSH_ALL);
-			ps_charge(costs->tlb_flush_all_ns, tc);
+			ps_charge(costs->tlb_flush_all_ns, PS_TIME_MIGRATE);
 		}
 	}
 	for_each_set_bit(cpu, cpus->bits, m->nr_cpus) {
@@ -549,7 +569,7 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 	if (remote) {
 		count_vm_event(NR_TLB_REMOTE_FLUSH);
 		count_vm_events(NR_TLB_REMOTE_FLUSH_RECEIVED, (long)remote);
-		ps_charge(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns, tc);
+		ps_charge(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns, PS_TIME_MIGRATE);
 	}
 	return remote;
 }

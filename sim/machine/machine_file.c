@@ -753,7 +753,7 @@ static struct ps_machine_spec *load_base(const char *what, const char *const *di
 	names = ps_machine_names(dirs);
 	list = g_strjoinv(", ", names);
 	g_set_error(error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_NOT_FOUND,
-		    "%s: no such machine; expected host, a file (.ini or .xml), a hwloc topology (\"numa:2 core:4\") or one of: %s",
+		    "%s: no such machine; expected host, a file (.ini or .xml), a hwloc topology (\"numa:2 pu:4\") or one of: %s",
 		    what, *list ? list : "(no machine files found)");
 	g_free(list);
 	g_strfreev(names);
