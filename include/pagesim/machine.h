@@ -178,6 +178,7 @@ struct ps_files;
 struct ps_mms;
 struct ps_rmap;
 struct ps_faults;
+struct ps_engines;
 struct ps_swap;
 
 /**
@@ -222,6 +223,7 @@ struct ps_machine {
 	struct ps_mms *mms;
 	struct ps_rmap *rmap;
 	struct ps_faults *faults;
+	struct ps_engines *engines;
 	struct ps_swap *swap;
 };
 
