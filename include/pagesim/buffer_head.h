@@ -12,6 +12,7 @@
 
 #include <pagesim/address_space.h>
 #include <pagesim/atomic.h>
+#include <pagesim/list.h>
 #include <pagesim/migrate_mode.h>
 #include <pagesim/page.h>
 #include <pagesim/types.h>
@@ -43,10 +44,11 @@ struct buffer_head {
 	unsigned long b_state;
 	struct buffer_head *b_this_page; /* next in the ring */
 	struct page *b_page;
-	u64 b_blocknr;    /* block on the disk, valid if BH_Mapped */
-	u32 b_offset;     /* bytes from the start of the page */
-	u32 b_size;       /* bytes */
-	atomic_t b_count; /* holders */
+	u64 b_blocknr;         /* block on the disk, valid if BH_Mapped */
+	u32 b_offset;          /* bytes from the start of the page */
+	u32 b_size;            /* bytes */
+	atomic_t b_count;      /* holders */
+	struct list_head b_io; /* while submitted: the device's; disk->lock */
 };
 
 bool buffer_uptodate(const struct buffer_head *bh);

@@ -15,6 +15,7 @@
 #include <pagesim/atomic.h>
 #include <pagesim/list.h>
 #include <pagesim/pagemap.h>
+#include <pagesim/rcu.h>
 #include <pagesim/rwsem.h>
 #include <pagesim/spinlock.h>
 #include <pagesim/types.h>
@@ -29,25 +30,27 @@ struct ps_machine;
 
 enum ps_file_kind {
 	PS_FILE_TMPFS, /* /t/..., or without a name: shared anonymous memory */
-	PS_FILE_DISK,  /* /d/... */
+	PS_FILE_DISK,  /* /d/..., and every other path */
 };
 
 /** A file. The cache holds no reference of it; mappings and openers do. */
 struct inode {
 	struct address_space *i_mapping; /* &i_data; constant */
 	struct address_space i_data;
-	struct rw_semaphore i_rwsem; /* size and the pages of write(2) */
-	u64 i_size;                  /* bytes; i_rwsem to write, read anywhere */
-	atomic_t i_count;            /* references; the name is one */
-	enum ps_file_kind kind;      /* constant */
-	u8 i_blkbits;                /* log2 of the block size in bytes, 9..12; constant */
-	bool hold_writeback;         /* writes stay under way until ps_file_writeback_end; i_rwsem */
-	u64 i_ino;                   /* constant, in order of creation */
-	struct ps_files *files;      /* constant */
-	struct list_head i_list;     /* files->inodes; files->lock */
-	char *name;                  /* the path, or NULL; files->lock */
-	struct shared_policy
-		*i_policy;      /* memory policy of shared memory: the vm layer's, freed by the inode_free hook */
+	struct rw_semaphore i_rwsem;    /* size and the pages of write(2) */
+	u64 i_size;                     /* bytes; i_rwsem to write, read anywhere */
+	atomic_t i_count;               /* references; the name is one */
+	enum ps_file_kind kind;         /* constant */
+	u8 i_blkbits;                   /* log2 of the block size in bytes, 9..12; constant */
+	bool anon;                      /* shared anonymous memory: never had a name; constant */
+	bool hold_writeback;            /* writes stay under way until ps_file_writeback_end; i_rwsem */
+	u64 i_ino;                      /* constant, in order of creation */
+	struct ps_files *files;         /* constant */
+	struct list_head i_list;        /* files->inodes; files->lock */
+	struct list_head i_hash;        /* files->names, empty without a name; files->lock */
+	char *name;                     /* the path, or NULL; files->lock */
+	struct shared_policy *i_policy; /* of shared memory: the vm layer's, freed by the inode_free hook */
+	struct rcu_head i_rcu;
 	struct xarray i_blocks; /* disk: page index -> struct ps_disk_page; i_blocks.xa_lock */
 };
 
@@ -101,8 +104,9 @@ struct ps_disk {
 /** All files of a machine: machine->files. */
 struct ps_files {
 	struct ps_machine *machine;
-	spinlock_t lock;         /* names, list, i_list */
-	struct list_head inodes; /* in order of creation, nameless ones too */
+	spinlock_t lock;             /* names, list, i_list */
+	struct list_head inodes;     /* in order of creation, nameless ones too */
+	struct list_head names[256]; /* by path, hashed */
 	u64 next_ino;
 	struct ps_cache_hooks hooks; /* set once by the higher layer, before use */
 	struct ps_disk disk;
@@ -117,8 +121,9 @@ int ps_files_init(struct ps_machine *machine);
 void ps_files_destroy(struct ps_machine *machine);
 
 /**
- * The file of @path, created empty if @create. Return: 0 and a reference in *ret_inode; -ENOENT (not there, or a path
- * that is neither /t/... nor /d/...), -ENOMEM, -EINVAL.
+ * The file of @path, created empty if @create.
+ * @path: absolute. /t/... is tmpfs; every other path is on the disk. Context: allocates. Return: 0 and a reference in
+ * *ret_inode; -ENOENT (not there), -EINVAL (no such path can be), -ENOMEM.
  */
 int ps_file_open(struct ps_files *files, const char *path, bool create, struct inode **ret_inode);
 

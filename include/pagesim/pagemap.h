@@ -24,8 +24,9 @@ extern "C" {
 struct inode;
 
 /**
- * Where new page cache pages come from: placement policy is a higher layer's. A NULL pointer, or a NULL function:
- * alloc_pages on the local node.
+ * Where new page cache pages come from: placement policy is a higher layer's. As in Linux, pages of disk files follow
+ * the policy of the running task, pages of shared memory that of the mapping (VMA) or of the inode. A NULL pointer, or
+ * a NULL function: alloc_pages on the local node.
  */
 struct ps_page_source {
 	/**
@@ -47,9 +48,6 @@ struct page *ps_page_source_alloc(const struct ps_page_source *source, struct ad
  * the page lock. Fidelity: exact, folio_mapping.
  */
 struct address_space *page_mapping(struct page *page);
-
-/** As page_mapping, without regard to the swap cache. */
-struct address_space *page_file_mapping(struct page *page);
 
 /** Index of @page (any page of a compound) in its file, in pages. */
 pgoff_t page_to_pgoff(struct page *page);
@@ -100,11 +98,11 @@ void replace_page_cache_page(struct page *old, struct page *newpage);
 
 /**
  * Takes a page out if nobody but the caller holds it: freezes its references at the cache's + 1 first. Removal by
- * reclaim and invalidation. Context: page locked, one reference of the caller's; takes xa_lock. Return: 1 removed (the
- * caller frees the frozen page: its count is back at 1), 0 busy or dirty. Fidelity: exact for file pages,
- * remove_mapping; the swap cache's half belongs to the swap layer.
+ * reclaim and invalidation. Context: page locked, one reference of the caller's; takes xa_lock. Return: base pages
+ * removed (only the caller's reference is left), 0: busy or dirty. Fidelity: exact for file pages, remove_mapping;
+ * leaves no shadow; the swap cache's half belongs to the swap layer.
  */
-int remove_mapping(struct address_space *mapping, struct page *page);
+long remove_mapping(struct address_space *mapping, struct page *page);
 
 /* ---- find ---- */
 

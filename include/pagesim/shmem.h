@@ -59,12 +59,7 @@ bool shmem_mapping(const struct address_space *mapping);
 /** True if the inode is shared anonymous memory: no name ever. */
 bool shmem_is_anon(const struct inode *inode);
 
-/**
- * Removes pages @start..@end - 1; a compound page that sticks out is split (hook), or zeroed in that part when it
- * cannot be. Context: caller unmaps before and after. Fidelity: exact, shmem_undo_range, at page granularity.
- */
-void shmem_undo_range(struct inode *inode, pgoff_t start, pgoff_t end);
-
+/** What tmpfs and shared anonymous memory do. */
 extern const struct address_space_operations shmem_aops;
 
 #ifdef __cplusplus
