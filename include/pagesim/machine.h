@@ -176,6 +176,8 @@ struct pglist_data;
 struct ps_mem;
 struct ps_files;
 struct ps_mms;
+struct ps_rmap;
+struct ps_faults;
 struct ps_swap;
 
 /**
@@ -218,6 +220,8 @@ struct ps_machine {
 	struct ps_mem *mem;
 	struct ps_files *files;
 	struct ps_mms *mms;
+	struct ps_rmap *rmap;
+	struct ps_faults *faults;
 	struct ps_swap *swap;
 };
 

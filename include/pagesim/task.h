@@ -30,6 +30,7 @@ struct ps_runtime;
 struct ps_machine;
 struct ps_stats;
 struct mm_struct;
+struct mempolicy;
 
 /* Where virtual time goes. The sum over the classes is always now - started. */
 #define PS_TIME_CLASSES(X)                                                                         \
@@ -79,6 +80,8 @@ struct task_struct {
 	int state;                    /* TASK_*; written by set_current_state() and by the waker */
 	u32 id;                       /* (rt) creation number within the runtime, from 1 */
 	char comm[24];
+	struct mempolicy *mempolicy;  /* the task's own, or NULL: not inherited, fork copies it */
+	bool unprivileged;            /* without CAP_SYS_NICE */
 	void *task_private;           /* whose the task is, e.g. the replayed process */
 };
 
