@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The two-level TLB of one CPU: a small first level for base pages, one for huge pages, and a unified second level,
- * each set associative with true LRU replacement, tagged by address space. A lookup says in one word which frame, which
+ * each set associative, tagged by address space. A lookup says in one word which frame, which
  * node, which permissions and at which level it hit, so that the hot path of an access needs neither the page table nor
  * struct page.
  *
@@ -11,21 +11,20 @@
  *   word  - what a lookup returns and an entry holds: PFN, node and PS_TLB_* flags; 0 = miss
  *   tag   - asid, page size and page number of an entry in one u64; 0 = no entry
  *
- * The second level is inclusive: what is in a first level is in the second, and carries the bit PS_TLB_L1. So one probe
- * decides hit or miss, the bit decides the level, and the first level itself is only a replacement order per set with
- * the place of each entry:
+ * The second level is inclusive: what is in a first level is in the second. So one probe decides hit or miss, and a
+ * first level is only a list of places in the second, per set:
  *
- *      L1 set                        L2 set (5 host cache lines, the first answers most questions)
- *     +---------------------+       +-----------------------------+----------------+----------------
- *     | age of each way     |       | 16 bits of each way's tag   | age of each    | tag, word of
- *     | place of each way --+-----> | (one compare finds a hit)   | way            | each way ...
- *     +---------------------+       +-----------------------------+----------------+----------------
+ *      L1 set                      L2 set
+ *     +---------------------+     +-------------------------------+-------+      +-----------+----------
+ *     | place of each way --+---> | 16 bits of each way's tag     | recent| ...  | tag, word | tag, word
+ *     | recent ways         |     | (one compare finds a hit)     | ways  |      | of way 0  | of way 1 ...
+ *     +---------------------+     +-------------------------------+-------+      +-----------+----------
  *
- * Ages of a set are a permutation: 0 = used last, ways - 1 = next victim. Invalid ways are always the oldest, so the
- * victim is always the way with the greatest age.
+ * Replacement at both levels is pseudo-LRU by recent bits: a use sets the way's bit; when all are set, only that one
+ * stays. The victim is the lowest way whose bit is clear; there is always one, so a set has at least two ways. Losing an entry clears its bit.
+ * A new entry in place of an old one takes the old one's way in the first level too, if it had one there.
  *
- * What hardware does differently: second levels are mostly not inclusive and their LRU is approximate; sets are chosen
- * by a hash on some CPUs, here by the low bits of the page number; there is no separate instruction TLB and no page walk
+ * What hardware does differently: second levels are mostly not inclusive; sets are chosen by a hash on some CPUs, here by the low bits of the page number; there is no separate instruction TLB and no page walk
  * cache (its effect is in the cost of a walk step).
  *
  * Locking: a TLB belongs to its CPU. In the fiber build nothing else runs during an operation. In the native build
@@ -54,12 +53,11 @@ extern "C" {
 #define PS_TLB_WRITE (1ull << 44)
 /** The entry was dirty: a store through it needs no walk. */
 #define PS_TLB_DIRTY (1ull << 45)
-/** In the first level (of a lookup's word: before this lookup). */
-#define PS_TLB_L1    (1ull << 46)
-#define PS_TLB_L1_WAY_SHIFT 47
-
+/** Only in what a lookup returns: the first level had it. */
+#define PS_TLB_L1_SHIFT 46
+#define PS_TLB_L1    (1ull << PS_TLB_L1_SHIFT)
 /** Free for the user: kept as inserted. */
-#define PS_TLB_USER  (1ull << 50)
+#define PS_TLB_USER  (1ull << 47)
 
 #define PS_TLB_L1_WAYS 8
 #define PS_TLB_L2_WAYS 16
@@ -76,33 +74,35 @@ struct ps_tlb_entry {
 	u64 word;
 };
 
+/* One host cache line. */
 struct ps_tlb_l2_set {
 	u16 partial[PS_TLB_L2_WAYS];
-	u8 age[PS_TLB_L2_WAYS];
-	u8 reserved[16];
-	struct ps_tlb_entry way[PS_TLB_L2_WAYS];
+	u32 recent;
+	u32 reserved[7];
 };
 
 struct ps_tlb_l1_set {
-	/* One byte per way, 0x7f where there is no such way. */
-	u64 age;
-	/* L2 set * PS_TLB_L2_WAYS + way + 1; 0 = none. */
+	/* Place in the second level (set * PS_TLB_L2_WAYS + way) + 1; 0 = none. */
 	u16 place[PS_TLB_L1_WAYS];
-	u64 reserved;
+	/* Way w has bit 2 w. */
+	u32 recent;
+	u32 reserved[3];
 };
 
 /** struct ps_tlb - one CPU's TLB. Read the counters with ps_tlb_counts. */
 struct ps_tlb {
 	struct ps_tlb_l2_set *l2;
+	/* Entries of the second level by place. */
+	struct ps_tlb_entry *entry;
 	struct ps_tlb_l1_set *l1;
 	u32 l2_mask;
+	u32 l2_all;      /* a bit per way */
 	u32 l1_mask[2];  /* [huge] */
 	u32 l1_first[2]; /* [huge]: first set in l1 */
-	u8 l1_ways[2];
-	u8 l2_ways;
-	u8 huge_shift; /* pt_bits */
-	u32 nr_huge;   /* huge entries present */
-	u32 lock;      /* native build only */
+	u32 l1_all[2];   /* [huge]: bit 2 w per way w */
+	u32 huge_shift;  /* pt_bits */
+	u32 nr_huge;     /* huge entries present */
+	u32 lock;        /* native build only */
 	u64 lookups;
 	u64 l1_hits;
 	u64 misses;
@@ -166,7 +166,6 @@ static inline void ps_tlb_unlock(struct ps_tlb *tlb)
 
 #ifdef __SSE2__
 typedef char ps_v16s8 __attribute__((vector_size(16)));
-typedef u8 ps_v16u8 __attribute__((vector_size(16)));
 typedef s16 ps_v8s16 __attribute__((vector_size(16)));
 #endif
 
@@ -189,81 +188,60 @@ static inline u32 ps_tlb_candidates(const struct ps_tlb_l2_set *set, u16 partial
 #endif
 }
 
-/* The way of @set that holds @tag, or -1. */
-static inline int ps_tlb_find(const struct ps_tlb_l2_set *set, u64 tag)
+/* The way of @set, whose entries are @entry, that holds @tag, or -1. */
+static inline int ps_tlb_find(const struct ps_tlb_l2_set *set, const struct ps_tlb_entry *entry, u64 tag)
 {
 	u32 mask = ps_tlb_candidates(set, ps_tlb_partial(tag));
 
 	while (mask) {
 		int way = __builtin_ctz(mask);
 
-		if (likely(set->way[way].tag == tag))
+		if (likely(entry[way].tag == tag))
 			return way;
 		mask &= mask - 1;
 	}
 	return -1;
 }
 
-/* Way @way of the set becomes the one used last: who was younger ages by one. */
-static inline void ps_tlb_l2_use(struct ps_tlb_l2_set *set, unsigned way)
+/* Recent bits after a use of @way, of ways @all. */
+static inline u32 ps_tlb_used(u32 recent, u32 way, u32 all)
 {
-#ifdef __SSE2__
-	static const ps_v16u8 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-	ps_v16u8 *age = (ps_v16u8 *)(void *)set->age, old = *age;
-	u8 a = set->age[way], w = (u8)way;
-	ps_v16u8 mine = {a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a};
-	ps_v16u8 self = {w, w, w, w, w, w, w, w, w, w, w, w, w, w, w, w};
+	u32 bit = 1u << way;
 
-	*age = (old - (ps_v16u8)(old < mine)) & ~(ps_v16u8)(lane == self);
-#else
-	u8 a = set->age[way];
-
-	for (unsigned w = 0; w < PS_TLB_L2_WAYS; w++)
-		set->age[w] = (u8)(set->age[w] + (set->age[w] < a));
-	set->age[way] = 0;
-#endif
-}
-
-/* The same for a first-level set, eight ages in one word; an age has no bit 7. */
-static inline void ps_tlb_l1_use(struct ps_tlb_l1_set *set, unsigned way)
-{
-	const u64 ones = 0x0101010101010101ull, tops = ones << 7;
-	u64 age = set->age, mine = ((age >> (8 * way)) & 0x7f) * ones;
-	u64 younger = (~((age | tops) - mine) & tops) >> 7;
-
-	set->age = (age + younger) & ~(0xffull << (8 * way));
-}
-
-/* The way of a first-level set used longest ago, of @ways. */
-static inline unsigned ps_tlb_l1_victim(const struct ps_tlb_l1_set *set, unsigned ways)
-{
-	const u64 ones = 0x0101010101010101ull, tops = ones << 7;
-	u64 x = set->age ^ (ones * (ways - 1));
-
-	/* The lowest zero byte; bytes below it are not zero, so no borrow reaches it. */
-	return (unsigned)__builtin_ctzll((x - ones) & ~x & tops) >> 3;
+	recent |= bit;
+	return recent == all ? bit : recent;
 }
 
 /*
- * The entry at @place is used by way of the first level: it is there afterwards. Without a branch: when it is there
- * already, its own way plays the victim.
+ * The entry at @place is used by a first-level set: it is there afterwards. Without a branch: bits 0 .. 15 say where it
+ * is (two for each way), the bits above say who could go, and the lowest bit of all decides.
+ * Return: whether it was there before.
  */
-static inline void ps_tlb_l1_fill(struct ps_tlb *tlb, unsigned huge, u64 page, u32 place)
+static inline u32 ps_tlb_l1_use(struct ps_tlb_l1_set *set, u32 all, u32 place)
 {
-	struct ps_tlb_l1_set *set = &tlb->l1[tlb->l1_first[huge] + (page & tlb->l1_mask[huge])];
-	struct ps_tlb_entry *entry = &tlb->l2[place / PS_TLB_L2_WAYS].way[place % PS_TLB_L2_WAYS];
-	u64 word = entry->word;
-	unsigned victim = ps_tlb_l1_victim(set, tlb->l1_ways[huge]);
-	unsigned own = (unsigned)(word >> PS_TLB_L1_WAY_SHIFT) & 7;
-	unsigned way = word & PS_TLB_L1 ? own : victim;
-	u32 old = set->place[way];
-	/* Place 0 means none; then the loser is the entry itself, which is written last. */
-	u32 loser = old ? old - 1 : place;
+	u32 recent = set->recent, way, bit;
+#ifdef __SSE2__
+	s16 p = (s16)(place + 1);
+	ps_v8s16 want = {p, p, p, p, p, p, p, p};
+	ps_v8s16 have = *(const ps_v8s16 *)(const void *)set->place;
+	u32 here = (u32)__builtin_ia32_pmovmskb128((ps_v16s8)(have == want));
+#else
+	u32 here = 0;
 
-	tlb->l2[loser / PS_TLB_L2_WAYS].way[loser % PS_TLB_L2_WAYS].word &= ~PS_TLB_L1;
+	for (unsigned w = 0; w < PS_TLB_L1_WAYS; w++)
+		here |= (u32)(set->place[w] == place + 1) << (2 * w);
+#endif
+	way = (u32)__builtin_ctz(here | (all & ~recent) << 16) / 2 % PS_TLB_L1_WAYS;
 	set->place[way] = (u16)(place + 1);
-	entry->word = (word & ~(7ull << PS_TLB_L1_WAY_SHIFT)) | ((u64)way << PS_TLB_L1_WAY_SHIFT) | PS_TLB_L1;
-	ps_tlb_l1_use(set, way);
+	bit = 1u << (2 * way);
+	recent |= bit;
+	set->recent = recent == all ? bit : recent;
+	return here != 0;
+}
+
+static inline struct ps_tlb_l1_set *ps_tlb_l1_of(struct ps_tlb *tlb, unsigned huge, u64 page)
+{
+	return &tlb->l1[tlb->l1_first[huge] + ((u32)page & tlb->l1_mask[huge])];
 }
 
 /**
@@ -278,29 +256,72 @@ static inline u64 ps_tlb_lookup(struct ps_tlb *tlb, u32 asid, u64 vpn)
 	unsigned huge = 0;
 	u64 page = vpn, word;
 	u32 set;
+	u32 had;
 	int way;
 
 	ps_tlb_lock(tlb);
 	tlb->lookups++;
 	set = (u32)page & tlb->l2_mask;
-	way = ps_tlb_find(&tlb->l2[set], ps_tlb_tag(asid, page, 0));
+	way = ps_tlb_find(&tlb->l2[set], &tlb->entry[set * PS_TLB_L2_WAYS], ps_tlb_tag(asid, page, 0));
 	if (way < 0 && tlb->nr_huge) {
 		huge = 1;
 		page = vpn >> tlb->huge_shift;
 		set = (u32)page & tlb->l2_mask;
-		way = ps_tlb_find(&tlb->l2[set], ps_tlb_tag(asid, page, 1));
+		way = ps_tlb_find(&tlb->l2[set], &tlb->entry[set * PS_TLB_L2_WAYS], ps_tlb_tag(asid, page, 1));
 	}
 	if (way < 0) {
 		tlb->misses++;
 		ps_tlb_unlock(tlb);
 		return 0;
 	}
-	word = tlb->l2[set].way[way].word;
-	tlb->l1_hits += !!(word & PS_TLB_L1);
-	ps_tlb_l2_use(&tlb->l2[set], (unsigned)way);
-	ps_tlb_l1_fill(tlb, huge, page, set * PS_TLB_L2_WAYS + (u32)way);
+	word = tlb->entry[set * PS_TLB_L2_WAYS + (u32)way].word;
+	tlb->l2[set].recent = ps_tlb_used(tlb->l2[set].recent, (u32)way, tlb->l2_all);
+	had = ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], set * PS_TLB_L2_WAYS + (u32)way);
+	tlb->l1_hits += had;
 	ps_tlb_unlock(tlb);
-	return word;
+	return word | (u64)had << PS_TLB_L1_SHIFT;
+}
+
+/* Forget the entry at @place, at both levels; no entry there is fine. */
+void ps_tlb_lose(struct ps_tlb *tlb, u32 place);
+
+static inline u64 ps_tlb_word(pfn_t pfn, nid_t nid, u64 flags)
+{
+	return (pfn & PS_TLB_PFN_MASK) | ((u64)nid << PS_TLB_NID_SHIFT) | PS_TLB_VALID |
+	       (flags & (PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY | PS_TLB_USER));
+}
+
+/* ps_tlb_fill below; @page is the number of the page in its own size. */
+static inline void ps_tlb_fill_locked(struct ps_tlb *tlb, u32 asid, u64 page, pfn_t pfn, nid_t nid, u64 flags)
+{
+	unsigned huge = !!(flags & PS_TLB_HUGE);
+	u64 tag = ps_tlb_tag(asid, page, huge);
+	u32 set = (u32)page & tlb->l2_mask;
+	u32 way = (u32)__builtin_ctz(tlb->l2_all & ~tlb->l2[set].recent);
+	u32 place = set * PS_TLB_L2_WAYS + way;
+	struct ps_tlb_entry *entry = &tlb->entry[place];
+
+	if (unlikely((entry->tag & 1) != huge)) {
+		/* The old entry's place in the first level is in another array than the new one's. */
+		ps_tlb_lose(tlb, place);
+		tlb->nr_huge += huge;
+	}
+	entry->tag = tag;
+	entry->word = ps_tlb_word(pfn, nid, flags);
+	tlb->l2[set].partial[way] = ps_tlb_partial(tag);
+	tlb->l2[set].recent = ps_tlb_used(tlb->l2[set].recent, way, tlb->l2_all);
+	ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], place);
+}
+
+/**
+ * ps_tlb_fill - remember a translation at both levels right after a lookup of it missed, with no other insert of it
+ * since: ps_tlb_insert without the search.
+ */
+static inline void ps_tlb_fill(struct ps_tlb *tlb, u32 asid, u64 vpn, pfn_t pfn, nid_t nid, u64 flags)
+{
+	ps_tlb_lock(tlb);
+	ps_tlb_fill_locked(tlb, asid, flags & PS_TLB_HUGE ? vpn >> tlb->huge_shift : vpn, pfn, nid, flags);
+	ps_tlb_unlock(tlb);
 }
 
 /** ps_tlb_probe - the same without counting, moving or using anything. */
