@@ -157,6 +157,13 @@ class CheckLayers(TreeTest):
         self.replace("include/pagesim/low.h", " * Layer: base\n", "")
         self.assert_finds(self.check, ("include/pagesim/low.h:1: ", "has 0 lines"))
 
+    def test_list_belongs_to_the_layer_of_its_header(self):
+        self.write("include/pagesim/side.def", "/* SPDX-License-Identifier: MIT */\nITEM(one)\n")
+        self.append("sim/left/side.c", "#include <pagesim/side.def>\n")
+        self.assert_in_order(*self.check)
+        self.append("sim/base/low.c", "#include <pagesim/side.def>\n")
+        self.assert_finds(self.check, ("sim/base/low.c:5: ", "base is layer 0, left is layer 1"))
+
     def test_layer_line_with_a_name_that_is_no_layer_is_found(self):
         self.replace("include/pagesim/high.h", "Layer: top", "Layer: roof")
         self.assert_finds(self.check, ("include/pagesim/high.h:5: ", "'roof' is none of base, left, right, top"))
