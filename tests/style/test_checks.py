@@ -573,6 +573,14 @@ class Format(TreeTest):
         self.assert_in_order("format", "--check")
 
 
+    def test_word_with_dashes_that_a_macro_makes_a_string_of_is_not_spaced_out(self):
+        table = "#define LIST(C) \\\n\tC(hint-fault, 1) \\\n\tC(b, 2)\n"
+        self.append("sim/base/low.c", table)
+        self.assert_finds(["format"], ("sim/base/low.c:6: ", "a subtraction of 'hint-fault'"))
+        self.replace("sim/base/low.c", table, "/* clang-format off */\n" + table + "/* clang-format on */\n")
+        self.assert_in_order("format", "--check")
+
+
 if __name__ == "__main__":
     TOOLS = os.path.abspath(sys.argv.pop(1))
     unittest.main(verbosity=2)
