@@ -181,6 +181,13 @@ class CheckLayers(TreeTest):
         self.assert_finds(self.check, ("sim/base/low.c:5: ", "no sim/base/nowhere.h"),
                           ("sim/base/low.c:6: ", "no include/pagesim/nowhere.h"))
 
+    def test_header_the_build_makes_is_known_by_its_template(self):
+        self.append("sim/base/low.c", '#include "base/made.h"\n')
+        self.write("sim/base/made.h.in", source("#define MADE @MADE@\n"))
+        self.assert_in_order(*self.check)
+        self.append("sim/base/made.h.in", "#include <pagesim/high.h>\n")
+        self.assert_finds(self.check, ("sim/base/made.h.in:4: ", "top is layer 2"))
+
     def test_folder_that_is_no_layer_is_found(self):
         self.write("sim/attic/a.c", source("\n"))
         self.write("sim/loose.c", source("\n"))
