@@ -46,11 +46,11 @@ void ps_free(void *block);
 
 /** What is out and what was asked. Figures count requests made through this header, reserves excluded. */
 struct ps_alloc_counts {
-	u64 requests;      /* allocations asked for so far, failed ones included: the n of fail-the-nth */
-	u64 live;          /* blocks and cache objects out now */
-	u64 live_bytes;    /* their usable bytes */
-	u64 failed;        /* requests answered NULL, injected or not */
-	u64 reserved_bytes;/* address space of ps_reserve() out now; says nothing of memory used */
+	u64 requests;       /* allocations asked for so far, failed ones included: the n of fail-the-nth */
+	u64 live;           /* blocks and cache objects out now */
+	u64 live_bytes;     /* their usable bytes */
+	u64 failed;         /* requests answered NULL, injected or not */
+	u64 reserved_bytes; /* address space of ps_reserve() out now; says nothing of memory used */
 };
 
 void ps_alloc_counts(struct ps_alloc_counts *ret_counts);
@@ -91,14 +91,14 @@ struct ps_cache_hook {
 /** Fields are the implementation's; the caller provides the storage. */
 struct ps_cache {
 	const char *name;
-	size_t size;             /* bytes of an object as asked */
-	size_t stride;           /* object + link of the free list behind it, rounded up to 16 */
-	bool typesafe;           /* readers may look at freed objects */
-	int lock;                /* native driver: test-and-set, guards what follows */
-	void *free_objects;      /* singly linked, newest first */
-	char *fresh, *fresh_end; /* what of the newest slab was never handed out */
-	void *slabs;             /* all memory of the cache, linked */
-	u64 live;                /* objects out */
+	size_t size;                /* bytes of an object as asked */
+	size_t stride;              /* object + link of the free list behind it, rounded up to 16 */
+	bool typesafe;              /* readers may look at freed objects */
+	int lock;                   /* native driver: test-and-set, guards what follows */
+	void *free_objects;         /* singly linked, newest first */
+	char *fresh, *fresh_end;    /* what of the newest slab was never handed out */
+	void *slabs;                /* all memory of the cache, linked */
+	u64 live;                   /* objects out */
 	struct ps_cache_hook *hook; /* set by who observes, while no other thread uses the cache; NULL: nobody */
 };
 

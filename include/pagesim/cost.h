@@ -37,6 +37,8 @@ extern "C" {
 #endif
 
 /* C(field, key in a machine file, default in ns, what it pays for) */
+/* The formatter would make a subtraction of each key. */
+/* clang-format off */
 #define PS_COSTS(C)                                                                                                    \
 	/* An access. */                                                                                               \
 	C(tlb_l2_hit_ns, tlb-l2-hit, 3, "second-level TLB hit")                                                        \
@@ -79,6 +81,7 @@ extern "C" {
 	C(kswapd_wake_ns, kswapd-wake, 2000, "waking a kernel thread until it runs")                                   \
 	C(context_switch_ns, context-switch, 1500, "switching threads")                                                \
 	C(lock_handoff_ns, lock-handoff, 100, "passing a contended lock on")
+/* clang-format on */
 
 /**
  * struct ps_costs - every cost, and the two rates of one core.

@@ -75,9 +75,9 @@ enum ps_lock_report_kind {
 struct ps_lock_report {
 	enum ps_lock_report_kind kind;
 	struct task_struct *task;
-	enum lock_class lc;         /* what the task was about to take or release */
-	const struct ps_site *at;   /* where */
-	enum lock_class held;       /* what it holds that forbids it */
+	enum lock_class lc;       /* what the task was about to take or release */
+	const struct ps_site *at; /* where */
+	enum lock_class held;     /* what it holds that forbids it */
 	const struct ps_site *held_at;
 	const void *lock;
 };
@@ -105,10 +105,10 @@ bool ps_lock_is_held(const void *lock);
 
 void ps_might_sleep_at(const struct ps_site *at);
 /** Says that this function may sleep, so that a caller under a spinlock is reported even when it happens not to. */
-#define might_sleep()                                                                              \
-	do {                                                                                       \
-		if (unlikely(ps_current->hooks & PS_HOOK_CHECK))                                   \
-			ps_might_sleep_at(PS_HERE);                                                \
+#define might_sleep()                                            \
+	do {                                                     \
+		if (unlikely(ps_current->hooks & PS_HOOK_CHECK)) \
+			ps_might_sleep_at(PS_HERE);              \
 	} while (0)
 
 #ifdef __cplusplus

@@ -182,6 +182,9 @@ struct pglist_data;
 struct ps_mem;
 struct ps_files;
 struct ps_mms;
+struct ps_rmap;
+struct ps_faults;
+struct ps_engines;
 struct ps_swap;
 
 /**
@@ -227,6 +230,9 @@ struct ps_machine {
 	struct ps_mem *mem;
 	struct ps_files *files;
 	struct ps_mms *mms;
+	struct ps_rmap *rmap;
+	struct ps_faults *faults;
+	struct ps_engines *engines;
 	struct ps_swap *swap;
 };
 

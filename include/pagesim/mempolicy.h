@@ -14,12 +14,14 @@
 
 #include <pagesim/atomic.h>
 #include <pagesim/bitmap.h>
+#include <pagesim/nodemask.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+struct inode;
 struct page;
 struct task_struct;
 struct vm_area_struct;
@@ -58,6 +60,15 @@ int set_mempolicy(enum mempolicy_mode mode, const nodemask_t *nodes);
 
 /** The policy of a task, or the system default; never NULL. Takes no reference: a task changes its policy itself. */
 const struct mempolicy *get_task_policy(const struct task_struct *task);
+/**
+ * The policy of a shared file's pages, kept with the file: mbind on any mapping of tmpfs sets it, every mapper obeys it.
+ * @policy: NULL takes the policy of the range away. Takes its own reference. Return: 0 or -ENOMEM.
+ */
+int mpol_set_shared_policy(struct inode *inode, pgoff_t first, u64 nr, struct mempolicy *policy);
+/** Return: the policy of page `index`, or NULL. */
+const struct mempolicy *mpol_shared_policy_lookup(struct inode *inode, pgoff_t index);
+/** Frees what the file has; the cache's inode_free hook. */
+void mpol_free_shared_policy(struct inode *inode);
 /** The policy that rules an address: the file's, the VMA's, the current task's, the default; never NULL. */
 const struct mempolicy *get_vma_policy(const struct vm_area_struct *vma, u64 addr);
 /** The node an interleave policy gives to this address for a page of `order`. */

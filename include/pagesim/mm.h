@@ -84,6 +84,7 @@ struct mm_struct {
 	int mm_users;			 /* tasks that share it; relaxed atomic */
 	struct list_head mmlist;	 /* in the machine's list of address spaces */
 	struct ps_machine *machine;
+	bool huge_zero; /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE) */
 	u64 numa_scan_offset;	 /* next address the NUMA scanner looks at */
 	ps_ns_t numa_next_scan; /* virtual time of the next scan */
 	u32 numa_scan_seq;	 /* full passes completed */

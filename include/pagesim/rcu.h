@@ -85,16 +85,16 @@ void ps_rcu_barrier_at(const struct ps_site *at);
 #define rcu_barrier() ps_rcu_barrier_at(PS_HERE)
 
 /** Reads a published pointer; what it points at is valid until the section ends. */
-#define rcu_dereference(p)               PS_LOAD(p, __ATOMIC_ACQUIRE)
-#define rcu_dereference_raw(p)           rcu_dereference(p)
-#define rcu_dereference_check(p, c)      rcu_dereference(p)
+#define rcu_dereference(p)          PS_LOAD(p, __ATOMIC_ACQUIRE)
+#define rcu_dereference_raw(p)      rcu_dereference(p)
+#define rcu_dereference_check(p, c) rcu_dereference(p)
 /** For the updater, who holds the lock that guards p. */
-#define rcu_dereference_protected(p, c)  PS_LOAD(p, __ATOMIC_RELAXED)
-#define rcu_access_pointer(p)            PS_LOAD(p, __ATOMIC_RELAXED)
+#define rcu_dereference_protected(p, c) PS_LOAD(p, __ATOMIC_RELAXED)
+#define rcu_access_pointer(p)           PS_LOAD(p, __ATOMIC_RELAXED)
 /** Publishes. Pairs with rcu_dereference(). */
-#define rcu_assign_pointer(p, v)         PS_STORE(p, v, __ATOMIC_RELEASE)
+#define rcu_assign_pointer(p, v) PS_STORE(p, v, __ATOMIC_RELEASE)
 /** For what no reader can see yet. */
-#define RCU_INIT_POINTER(p, v)           ((void)((p) = (v)))
+#define RCU_INIT_POINTER(p, v) ((void)((p) = (v)))
 
 #ifdef __cplusplus
 }

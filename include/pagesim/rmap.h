@@ -47,7 +47,6 @@ struct anon_vma {
 	unsigned long num_active_vmas;	   /* VMAs whose anon_vma this is; root->rwsem */
 	struct anon_vma *parent;
 	struct interval_tree_root rb_root; /* of avc.rb, over page offsets; root->rwsem */
-	struct rcu_head rcu;
 };
 
 /** One VMA's membership in one anon_vma. */
@@ -194,6 +193,11 @@ enum ttu_flags {
  * Fidelity: exact; try_to_migrate(). Tracepoint: set_migration_pte.
  */
 void try_to_migrate(struct page *page, unsigned int flags, struct tlb_batch *batch);
+/**
+ * Unmaps a file page everywhere, leaving nothing: it is faulted in again from the cache.
+ * Context: page locked. Success is !page_mapped(page) afterwards. Fidelity: exact for file pages; try_to_unmap().
+ */
+void try_to_unmap(struct page *page, unsigned int flags);
 /**
  * Turns every migration entry for `old` into a mapping of `new_page` (which may be `old`: undo).
  * Context: both locked. @locked: the caller holds the rmap lock.

@@ -34,12 +34,12 @@ extern "C" {
 /** One waiting task in a deadlock: task waits at waits_at for an object of class lc that holder took at held_at. */
 struct ps_deadlock_edge {
 	struct task_struct *task;
-	const void *object;            /* lock, word of a bit lock, wait queue, task; NULL: a plain schedule() */
-	int bit;                       /* of a bit lock, else 0 */
-	enum lock_class lc;            /* NR_LOCK_CLASSES: not a lock */
+	const void *object;             /* lock, word of a bit lock, wait queue, task; NULL: a plain schedule() */
+	int bit;                        /* of a bit lock, else 0 */
+	enum lock_class lc;             /* NR_LOCK_CLASSES: not a lock */
 	const struct ps_site *waits_at; /* NULL: unknown */
-	struct task_struct *holder;    /* NULL: nobody known */
-	const struct ps_site *held_at; /* NULL: unknown */
+	struct task_struct *holder;     /* NULL: nobody known */
+	const struct ps_site *held_at;  /* NULL: unknown */
 };
 
 struct ps_deadlock {
@@ -53,11 +53,11 @@ const char *ps_deadlock_text(const struct ps_deadlock *deadlock, char *buf, size
 
 /** All zero: the defaults. */
 struct ps_runtime_settings {
-	ps_ns_t quantum_ns;  /* how far a task may run ahead of the next; 0 = PS_QUANTUM_NS_DEFAULT */
-	u64 seed;            /* of the shuffler */
-	size_t stack_bytes;  /* of a fiber, rounded up to pages; 0 = PS_STACK_BYTES_DEFAULT */
-	u32 shuffle;         /* stress: in so many of 65536 schedule points another runnable task goes first */
-	bool no_lockcheck;   /* switches the lock checker off */
+	ps_ns_t quantum_ns;   /* how far a task may run ahead of the next; 0 = PS_QUANTUM_NS_DEFAULT */
+	u64 seed;             /* of the shuffler */
+	size_t stack_bytes;   /* of a fiber, rounded up to pages; 0 = PS_STACK_BYTES_DEFAULT */
+	u32 shuffle;          /* stress: in so many of 65536 schedule points another runnable task goes first */
+	bool no_lockcheck;    /* switches the lock checker off */
 	ps_ns_t hung_task_ns; /* when only daemons ran for so long while others wait, that is a deadlock;
 				 0 = PS_HUNG_TASK_NS_DEFAULT */
 	const struct ps_quirk_set *quirks; /* copied; NULL = none */
@@ -68,14 +68,14 @@ struct ps_runtime_settings {
 	void (*on_deadlock)(void *arg, const struct ps_deadlock *deadlock);
 	/* Hears of a breach of lock rules, where it happens; may return, then the task goes on. NULL: a BUG. */
 	void (*on_lock_report)(void *arg, const struct ps_lock_report *report);
-	void *arg;           /* of both */
+	void *arg; /* of both */
 };
 
 /** The fields here are read by inline functions; the rest is private. */
 struct ps_runtime {
-	ps_ns_t horizon;  /* the running task goes on without asking while its clock is below this */
-	u32 hooks;        /* what its tasks' hooks are */
-	u32 bit_waiters;  /* tasks that wait for a bit; 0 makes wake_up_bit() one load */
+	ps_ns_t horizon; /* the running task goes on without asking while its clock is below this */
+	u32 hooks;       /* what its tasks' hooks are */
+	u32 bit_waiters; /* tasks that wait for a bit; 0 makes wake_up_bit() one load */
 	struct ps_listener *listener;
 };
 

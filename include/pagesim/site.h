@@ -18,10 +18,10 @@ struct ps_site {
 };
 
 /** The place where this macro stands. */
-#define PS_HERE                                                                                    \
-	__extension__({                                                                            \
-		static const struct ps_site ps_here_ = {__FILE__, __LINE__};                       \
-		&ps_here_;                                                                         \
+#define PS_HERE                                                                \
+	__extension__({                                                        \
+		static const struct ps_site ps_here_ = { __FILE__, __LINE__ }; \
+		&ps_here_;                                                     \
 	})
 
 #endif

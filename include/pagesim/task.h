@@ -31,24 +31,25 @@ struct ps_runtime;
 struct ps_machine;
 struct ps_stats;
 struct mm_struct;
+struct mempolicy;
 
 /* Where virtual time goes. The sum over the classes is always now - started. */
-#define PS_TIME_CLASSES(X)                                                                         \
-	X(ACCESS, "access")   /* loads and stores that reach their page */                         \
-	X(FAULT, "fault")     /* page faults, without what is counted below */                     \
-	X(MIGRATE, "migrate") /* unmapping, restoring, shootdowns */                               \
-	X(COPY, "copy")       /* page contents, zeroing included */                                \
-	X(WAIT, "wait")       /* for a lock or an event */                                         \
-	X(SCAN, "scan")       /* NUMA scanning, LRU scanning */                                    \
-	X(RECLAIM, "reclaim")                                                                      \
-	X(SYSCALL, "syscall")                                                                      \
-	X(IDLE, "idle")       /* asleep by own wish, or a daemon without work */
+#define PS_TIME_CLASSES(X)                                                     \
+	X(ACCESS, "access")   /* loads and stores that reach their page */     \
+	X(FAULT, "fault")     /* page faults, without what is counted below */ \
+	X(MIGRATE, "migrate") /* unmapping, restoring, shootdowns */           \
+	X(COPY, "copy")       /* page contents, zeroing included */            \
+	X(WAIT, "wait")       /* for a lock or an event */                     \
+	X(SCAN, "scan")       /* NUMA scanning, LRU scanning */                \
+	X(RECLAIM, "reclaim")                                                  \
+	X(SYSCALL, "syscall")                                                  \
+	X(IDLE, "idle") /* asleep by own wish, or a daemon without work */
 
 enum ps_time_class {
 #define X(name, text) PS_TIME_##name,
 	PS_TIME_CLASSES(X)
 #undef X
-	PS_NR_TIME_CLASSES
+		PS_NR_TIME_CLASSES
 };
 
 /** Return: "access", "fault", ...; "?" outside the enum. */
@@ -67,21 +68,23 @@ const char *ps_time_class_name(enum ps_time_class tc);
 
 /** Fields marked (rt) are the runtime's to write; the rest is set by whoever creates the task, and is inherited. */
 struct task_struct {
-	ps_ns_t now;                  /* virtual time of this thread; grows by ps_charge() and by waiting */
-	u32 hooks;                    /* (rt) PS_HOOK_* */
-	u32 slice;                    /* (rt) number of this stretch of running without a switch */
-	struct ps_runtime *rt;        /* (rt) */
-	int cpu;                      /* simulated CPU */
-	int rcu_depth;                /* (rt) nesting of rcu_read_lock() */
+	ps_ns_t now;           /* virtual time of this thread; grows by ps_charge() and by waiting */
+	u32 hooks;             /* (rt) PS_HOOK_* */
+	u32 slice;             /* (rt) number of this stretch of running without a switch */
+	struct ps_runtime *rt; /* (rt) */
+	int cpu;               /* simulated CPU */
+	int rcu_depth;         /* (rt) nesting of rcu_read_lock() */
 	struct ps_machine *machine;
 	struct ps_stats *stats;
-	struct mm_struct *mm;         /* NULL for a kernel thread */
+	struct mm_struct *mm; /* NULL for a kernel thread */
 	ps_ns_t time[PS_NR_TIME_CLASSES];
-	ps_ns_t started;              /* (rt) its clock when it was created */
-	int state;                    /* TASK_*; written by set_current_state() and by the waker */
-	u32 id;                       /* (rt) creation number within the runtime, from 1 */
+	ps_ns_t started; /* (rt) its clock when it was created */
+	int state;       /* TASK_*; written by set_current_state() and by the waker */
+	u32 id;          /* (rt) creation number within the runtime, from 1 */
 	char comm[24];
-	void *task_private;           /* whose the task is, e.g. the replayed process */
+	struct mempolicy *mempolicy; /* the task's own, or NULL: not inherited, fork copies it */
+	bool unprivileged;           /* without CAP_SYS_NICE */
+	void *task_private;          /* whose the task is, e.g. the replayed process */
 };
 
 /** The running task. The only thread-local the layers above know. */

@@ -166,7 +166,8 @@ void *ps_reserve(size_t bytes)
 
 	if (ps_alloc_request_fails())
 		return NULL;
-	base = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	base = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0);
 	if (base == MAP_FAILED) {
 		COUNT(failed, 1);
 		return NULL;

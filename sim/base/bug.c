@@ -26,7 +26,8 @@ struct ps_bug_handler ps_bug_get_handler(void)
 void ps_bug_at(const char *expr, const char *detail, const char *file, int line, const void *object)
 {
 	struct ps_bug bug = {
-		.kind = PS_BUG, .expr = expr, .detail = detail, .file = file, .line = line, .object = object};
+		.kind = PS_BUG, .expr = expr, .detail = detail, .file = file, .line = line, .object = object
+	};
 
 	if (thread_handler.fn)
 		thread_handler.fn(thread_handler.arg, &bug);
@@ -35,7 +36,7 @@ void ps_bug_at(const char *expr, const char *detail, const char *file, int line,
 
 void ps_warn_at(enum ps_bug_kind kind, const char *expr, const char *file, int line, const void *object)
 {
-	struct ps_bug bug = {.kind = kind, .expr = expr, .file = file, .line = line, .object = object};
+	struct ps_bug bug = { .kind = kind, .expr = expr, .file = file, .line = line, .object = object };
 
 	if (thread_handler.fn)
 		thread_handler.fn(thread_handler.arg, &bug);

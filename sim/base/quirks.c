@@ -9,10 +9,10 @@ static const struct quirk {
 	int year;
 	const char *text;
 } quirks[PS_NR_QUIRKS + 1] = {
-#define PS_QUIRK(id, name, year, text) {name, year, text},
+#define PS_QUIRK(id, name, year, text) { name, year, text },
 #include PS_QUIRKS_DEF
 #undef PS_QUIRK
-	{NULL, 0, NULL},
+	{ NULL, 0, NULL },
 };
 
 static const struct ps_quirk_set no_quirks;

@@ -20,6 +20,7 @@
 
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
+#include <pagesim/lru.h>
 #include <pagesim/machine.h>
 #include <pagesim/mem.h>
 #include <pagesim/page_alloc.h>

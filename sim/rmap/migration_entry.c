@@ -25,6 +25,7 @@
 #include <pagesim/page_lock.h>
 #include <pagesim/page_mapcount.h>
 #include <pagesim/page_ref.h>
+#include <pagesim/runtime.h>
 #include <pagesim/tracepoint.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>

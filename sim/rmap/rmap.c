@@ -19,6 +19,7 @@
 #include <pagesim/page_flags.h>
 #include <pagesim/page_mapcount.h>
 #include <pagesim/page_ref.h>
+#include <pagesim/runtime.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 
@@ -560,4 +561,47 @@ int page_mkclean(struct page *page)
 	if (page_mapped(page) && page_mapping(page))
 		rmap_walk(page, &control);
 	return cleaned;
+}
+
+/* ---- unmapping file pages */
+
+static bool unmap_one(struct page *page, struct vm_area_struct *vma, u64 addr, void *opaque)
+{
+	unsigned int flags = *(unsigned int *)opaque;
+	struct mm_struct *mm = vma->vm_mm;
+	struct page_vma_mapped_walk walk;
+
+	if (flags & TTU_SPLIT_HUGE_PMD)
+		split_huge_pmd_address(vma, addr, false);
+	page_vma_mapped_walk_init(&walk, page, vma, addr, flags & TTU_SYNC ? PVMW_SYNC : 0);
+	while (page_vma_mapped_walk(&walk)) {
+		struct page *subpage;
+		pte_t pte;
+
+		VM_BUG_ON(!walk.pte);
+		subpage = pfn_to_page(pte_pfn(*walk.pte));
+		pte = ptep_get_and_clear(walk.pte);
+		flush_tlb_page(&mm->pt, walk.address);
+		if (pte_dirty(pte))
+			set_page_dirty(page);
+		add_mm_counter(mm, PageSwapBacked(page) ? MM_SHMEMPAGES : MM_FILEPAGES, -1);
+		page_remove_rmap(subpage, vma, false);
+		if (unlikely(vma->vm_flags & VM_LOCKED))
+			mlock_page_drain_local();
+		put_page(page);
+	}
+	return true;
+}
+
+static int not_mapped(struct page *page)
+{
+	return !page_mapped(page);
+}
+
+void try_to_unmap(struct page *page, unsigned int flags)
+{
+	struct rmap_walk_control control = {.arg = &flags, .rmap_one = unmap_one, .done = not_mapped};
+
+	VM_BUG_ON_PAGE(PageAnon(page), page);
+	walk(page, &control, flags & TTU_RMAP_LOCKED);
 }

@@ -444,7 +444,7 @@ void ps_task_abandon(void)
 void ps_task_join_at(struct task_struct *t, const struct ps_site *at)
 {
 	struct ps_task *task = ps_task_of(t);
-	struct ps_waiting waiting = {.object = t, .lc = NR_LOCK_CLASSES, .at = at, .holder = &t};
+	struct ps_waiting waiting = { .object = t, .lc = NR_LOCK_CLASSES, .at = at, .holder = &t };
 
 	BUG_ON(t == ps_current || task->hosted);
 	if (ps_checked())

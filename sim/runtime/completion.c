@@ -64,7 +64,7 @@ void ps_wait_for_completion_at(struct completion *c, const struct ps_site *at)
 		ps_might_sleep_at(at);
 	init_wait(&wait);
 	while (!got) {
-		ps_self()->waiting = (struct ps_waiting){.object = c, .lc = NR_LOCK_CLASSES, .at = at};
+		ps_self()->waiting = (struct ps_waiting){ .object = c, .lc = NR_LOCK_CLASSES, .at = at };
 		spin_lock(&c->wait.lock);
 		got = take(c);
 		if (got) {

@@ -117,7 +117,7 @@ static bool stuck(const struct ps_rt *rt, const struct ps_task *task)
 
 void ps_report_deadlock(struct ps_rt *rt)
 {
-	struct ps_deadlock deadlock = {.rt = &rt->pub};
+	struct ps_deadlock deadlock = { .rt = &rt->pub };
 	struct ps_deadlock_edge few[4], *edges = ps_calloc(rt->nr_tasks, sizeof(*edges));
 	size_t room = edges ? rt->nr_tasks : ARRAY_SIZE(few);
 	struct ps_task *task;
@@ -131,11 +131,11 @@ void ps_report_deadlock(struct ps_rt *rt)
 
 		if (!stuck(rt, task) || deadlock.nr_edges == room)
 			continue;
-		*e = (struct ps_deadlock_edge){.task = &task->t,
-					       .object = task->waiting.object,
-					       .bit = task->waiting.bit,
-					       .lc = task->waiting.lc,
-					       .waits_at = task->waiting.at};
+		*e = (struct ps_deadlock_edge){ .task = &task->t,
+						.object = task->waiting.object,
+						.bit = task->waiting.bit,
+						.lc = task->waiting.lc,
+						.waits_at = task->waiting.at };
 		holder = next_holder(rt, &task->waiting, NULL, &e->held_at);
 		e->holder = holder ? &holder->t : NULL;
 		deadlock.nr_edges++;

@@ -141,7 +141,7 @@ void ps_fiber_init_host(struct ps_fiber *f)
 
 void ps_fiber_switch(struct ps_fiber *from, struct ps_fiber *to, bool ends)
 {
-	struct ps_fiber *pair[2] = {from, to};
+	struct ps_fiber *pair[2] = { from, to };
 	struct transfer back;
 
 #ifdef PS_ASAN

@@ -28,7 +28,7 @@ struct ps_fiber {
 	void *context;          /* where it stopped; meaningless while it runs */
 	struct ps_stack *stack; /* NULL: the host's own */
 	void (*entry)(void);
-	void *asan_fake;        /* AddressSanitizer's fake stack while it does not run */
+	void *asan_fake; /* AddressSanitizer's fake stack while it does not run */
 	const void *asan_bottom;
 	size_t asan_size;
 	void *tsan;

@@ -2,11 +2,11 @@
 /* What the lock types share: names of classes, sums of waits, past holds, and the queue of those who wait. */
 #include "runtime/private.h"
 
-#define X(name, sleeps, text) {#name, text, sleeps},
+#define X(name, sleeps, text) { #name, text, sleeps },
 static const struct {
 	const char *name, *text;
 	bool sleeps;
-} classes[NR_LOCK_CLASSES] = {PS_LOCK_CLASSES(X)};
+} classes[NR_LOCK_CLASSES] = { PS_LOCK_CLASSES(X) };
 #undef X
 
 const char *ps_lock_class_name(enum lock_class lc)
@@ -93,7 +93,7 @@ void ps_waiters_add(struct ps_waiter **queue, struct ps_waiter *waiter)
 void ps_wait_granted(struct ps_waiter **queue, bool shared, const struct ps_waiting *waiting)
 {
 	struct ps_task *self = ps_self();
-	struct ps_waiter w = {.task = self, .arrival = self->t.now, .shared = shared};
+	struct ps_waiter w = { .task = self, .arrival = self->t.now, .shared = shared };
 	ps_ns_t ns = 0;
 
 	ps_waiters_add(queue, &w);
@@ -115,7 +115,7 @@ void ps_bit_hold_begin(const unsigned long *word, int bit)
 	struct ps_task *self = ps_self();
 
 	self->bit_holds[self->next_bit_hold++ % BIT_HOLDS] =
-		(struct ps_bit_hold){.word = word, .bit = bit, .since = self->t.now};
+		(struct ps_bit_hold){ .word = word, .bit = bit, .since = self->t.now };
 }
 
 void ps_bit_hold_end(const unsigned long *word, int bit)

@@ -66,7 +66,8 @@ void ps_lock_report(struct ps_lock_report *report)
 }
 
 /* The newest held lock for which the question is true; NULL if there is none. */
-static struct ps_held *find_held(struct ps_task *task, bool (*is)(const struct ps_held *h, const void *lock, int bit, int lc),
+static struct ps_held *find_held(struct ps_task *task,
+				 bool (*is)(const struct ps_held *h, const void *lock, int bit, int lc),
 				 const void *lock, int bit, int lc)
 {
 	u32 i;
@@ -95,8 +96,9 @@ static bool is_spin(const struct ps_held *h, const void *lock, int bit, int lc)
 static void report(enum ps_lock_report_kind kind, const void *lock, enum lock_class lc, const struct ps_site *at,
 		   const struct ps_held *held)
 {
-	struct ps_lock_report r = {.kind = kind, .task = ps_current, .lc = lc, .at = at, .held = NR_LOCK_CLASSES,
-				   .lock = lock};
+	struct ps_lock_report r = {
+		.kind = kind, .task = ps_current, .lc = lc, .at = at, .held = NR_LOCK_CLASSES, .lock = lock
+	};
 
 	if (held) {
 		r.held = (enum lock_class)held->lclass;
@@ -167,8 +169,11 @@ void ps_lock_acquired(const void *lock, int bit, enum lock_class lc, unsigned in
 #endif
 	if (unlikely(self->nr_held == self->held_room) && !grow(self))
 		return;
-	self->held[self->nr_held++] = (struct ps_held){
-		.lock = lock, .at = at, .bit = (short)bit, .lclass = (unsigned char)lc, .top = ps_max(below, (unsigned char)lc)};
+	self->held[self->nr_held++] = (struct ps_held){ .lock = lock,
+							.at = at,
+							.bit = (short)bit,
+							.lclass = (unsigned char)lc,
+							.top = ps_max(below, (unsigned char)lc) };
 	self->nr_spins += !ps_lock_class_sleeps(lc);
 }
 
@@ -215,7 +220,7 @@ bool ps_lock_check_release(const void *lock, int bit, enum lock_class lc, unsign
 void ps_check_leave(struct ps_task *task, bool ends)
 {
 	struct ps_held *h;
-	struct ps_lock_report r = {.task = &task->t, .lc = NR_LOCK_CLASSES, .held = NR_LOCK_CLASSES};
+	struct ps_lock_report r = { .task = &task->t, .lc = NR_LOCK_CLASSES, .held = NR_LOCK_CLASSES };
 
 	if (!(task->t.hooks & PS_HOOK_CHECK))
 		return;
@@ -228,8 +233,9 @@ void ps_check_leave(struct ps_task *task, bool ends)
 		ps_lock_report(&r);
 	}
 	if (task->t.rcu_depth) {
-		r = (struct ps_lock_report){.kind = PS_LOCK_RCU_UNBALANCED, .task = &task->t, .lc = NR_LOCK_CLASSES,
-					    .held = NR_LOCK_CLASSES};
+		r = (struct ps_lock_report){
+			.kind = PS_LOCK_RCU_UNBALANCED, .task = &task->t, .lc = NR_LOCK_CLASSES, .held = NR_LOCK_CLASSES
+		};
 		ps_lock_report(&r);
 	}
 }

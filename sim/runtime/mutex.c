@@ -51,8 +51,9 @@ static bool try_take(struct mutex *m)
 static void take(struct mutex *m, const struct ps_site *at)
 {
 	if (m->holder) {
-		struct ps_waiting waiting = {.object = m, .lc = (enum lock_class)m->lclass, .at = at,
-					     .holder = &m->holder, .held_at = &m->at};
+		struct ps_waiting waiting = {
+			.object = m, .lc = (enum lock_class)m->lclass, .at = at, .holder = &m->holder, .held_at = &m->at
+		};
 
 		ps_wait_granted(&m->waiters, false, &waiting);
 	} else if (unlikely(ps_current->now < m->holds.end)) {

@@ -31,13 +31,13 @@ struct ps_held {
 	unsigned char top; /* highest class from the bottom of the list to here */
 };
 
-#define HELD_INLINE    12
-#define BIT_HOLDS      8
-#define BIT_RING       64
+#define HELD_INLINE 12
+#define BIT_HOLDS   8
+#define BIT_RING    64
 #ifdef PS_NATIVE
-#define BIT_QUEUES     64
+#define BIT_QUEUES 64
 #else
-#define BIT_QUEUES     1 /* more would be chosen by address, and differ from run to run */
+#define BIT_QUEUES 1 /* more would be chosen by address, and differ from run to run */
 #endif
 
 /* What a task waits for, for whoever asks why nothing moves. */
@@ -50,7 +50,7 @@ struct ps_waiting {
 	const struct ps_site *const *held_at; /* and where that one took it */
 };
 
-#define PS_WAITING_NOTHING ((struct ps_waiting){.lc = NR_LOCK_CLASSES})
+#define PS_WAITING_NOTHING ((struct ps_waiting){ .lc = NR_LOCK_CLASSES })
 
 /* A bit lock that was held from since to end. */
 struct ps_bit_hold {
@@ -67,26 +67,26 @@ struct ps_task {
 	struct list_head all; /* ps_rt.tasks, by id */
 	struct ps_held *held; /* held_inline, or the heap when there are many */
 	u32 nr_held, held_room;
-	u32 nr_spins;         /* held locks whose class must not sleep */
+	u32 nr_spins; /* held locks whose class must not sleep */
 	struct ps_held held_inline[HELD_INLINE];
 	struct ps_waiting waiting;
-	u64 rcu_watch;        /* grace period that waits for the open section, 0: none */
+	u64 rcu_watch; /* grace period that waits for the open section, 0: none */
 #ifdef PS_NATIVE
 	pthread_t thread;
-	bool cancelled;       /* must not begin; under rt->lock */
+	bool cancelled;            /* must not begin; under rt->lock */
 	pthread_mutex_t park_lock; /* guards t.state against schedule(), and wake_at */
 	pthread_cond_t park;
-	ps_ns_t wake_at;      /* clock of the latest waker */
-	struct ps_rng rng;    /* shuffles */
+	ps_ns_t wake_at;   /* clock of the latest waker */
+	struct ps_rng rng; /* shuffles */
 #else
 	struct ps_fiber fiber;
-	ps_ns_t key;          /* when it is due, while in the heap */
-	u64 order;            /* among equal keys: id, behind everybody when it yields */
-	u32 heap_index;       /* + 1; 0: not in the heap */
-	bool timed;           /* in the heap only to wake at key */
-	bool in_schedule;     /* sleeps in schedule(): wake_up_process() may make it due */
+	ps_ns_t key;      /* when it is due, while in the heap */
+	u64 order;        /* among equal keys: id, behind everybody when it yields */
+	u32 heap_index;   /* + 1; 0: not in the heap */
+	bool timed;       /* in the heap only to wake at key */
+	bool in_schedule; /* sleeps in schedule(): wake_up_process() may make it due */
 	struct ps_waiter *joiners;
-	u32 mark;             /* of a search through waiters */
+	u32 mark; /* of a search through waiters */
 	u32 next_bit_hold;
 	struct ps_bit_hold bit_holds[BIT_HOLDS]; /* bit locks lately taken; end unused */
 #endif
@@ -124,25 +124,25 @@ struct ps_rt {
 	u32 nr_busy;            /* threads of tasks that are not daemons and have not ended */
 	struct ps_bug_handler bug;
 #else
-	struct ps_task **heap; /* runnable and timed tasks by (key, order) */
+	struct ps_task **heap;                   /* runnable and timed tasks by (key, order) */
 	u32 heap_len, heap_room;
-	u32 nr_ready;          /* untimed ones in the heap */
-	u32 nr_foreground;     /* in the heap and not daemons */
-	u32 nr_busy;           /* fibers that are not daemons and have not ended */
+	u32 nr_ready;           /* untimed ones in the heap */
+	u32 nr_foreground;      /* in the heap and not daemons */
+	u32 nr_busy;            /* fibers that are not daemons and have not ended */
 	struct ps_task *hosted; /* entered hosted task: the host's stack is its */
 	struct ps_fiber host;
 	struct ps_stack_pool stacks;
-	ps_ns_t limit;         /* of this run */
-	ps_ns_t latest;        /* clock of any task that is gone */
-	ps_ns_t progress;      /* when a task that is not a daemon last ran */
+	ps_ns_t limit;    /* of this run */
+	ps_ns_t latest;   /* clock of any task that is gone */
+	ps_ns_t progress; /* when a task that is not a daemon last ran */
 	u32 slice;
 	u64 switches;
-	bool stuck;            /* the host must report a deadlock */
-	bool dead;             /* it was reported */
+	bool stuck;                              /* the host must report a deadlock */
+	bool dead;                               /* it was reported */
 	struct ps_deadlock_edge *deadlock_edges; /* of that report, freed with the runtime */
 	u32 marks;
-	u32 nr_bit_ring;       /* holds ever put into the ring */
-	ps_ns_t bit_ring_end;  /* latest end in the ring */
+	u32 nr_bit_ring;      /* holds ever put into the ring */
+	ps_ns_t bit_ring_end; /* latest end in the ring */
 	struct ps_bit_hold bit_ring[BIT_RING];
 #endif
 };

@@ -43,8 +43,9 @@ void ps_rcu_init(struct ps_rt *rt)
 
 static void unbalanced(const struct ps_site *at)
 {
-	struct ps_lock_report report = {.kind = PS_LOCK_RCU_UNBALANCED, .lc = NR_LOCK_CLASSES, .held = NR_LOCK_CLASSES,
-					.at = at};
+	struct ps_lock_report report = {
+		.kind = PS_LOCK_RCU_UNBALANCED, .lc = NR_LOCK_CLASSES, .held = NR_LOCK_CLASSES, .at = at
+	};
 
 	ps_lock_report(&report);
 }

@@ -53,7 +53,8 @@ static void queue_up(struct rw_semaphore *sem, long what, long blockers)
 	ps_count_wait(ps_self_rt(), CLASS(sem), 0);
 	pthread_mutex_lock(&sem->lock);
 	ticket = sem->next_ticket++;
-	__atomic_fetch_or(&sem->count, QUEUED, __ATOMIC_SEQ_CST); /* pairs with release(): it sees the bit or we see it gone */
+	__atomic_fetch_or(&sem->count, QUEUED,
+			  __ATOMIC_SEQ_CST); /* pairs with release(): it sees the bit or we see it gone */
 	while (sem->now_serving != ticket || !try_add(sem, what, blockers & ~QUEUED))
 		pthread_cond_wait(&sem->turn, &sem->lock);
 	if (++sem->now_serving == sem->next_ticket)
@@ -161,7 +162,9 @@ static void serve(struct rw_semaphore *sem, ps_ns_t at)
 
 static void queue_up(struct rw_semaphore *sem, bool shared, const struct ps_site *at)
 {
-	struct ps_waiting waiting = {.object = sem, .lc = CLASS(sem), .at = at, .holder = &sem->writer, .held_at = &sem->at};
+	struct ps_waiting waiting = {
+		.object = sem, .lc = CLASS(sem), .at = at, .holder = &sem->writer, .held_at = &sem->at
+	};
 
 	ps_wait_granted(&sem->waiters, shared, &waiting);
 	sem->at = at;

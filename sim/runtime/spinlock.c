@@ -45,8 +45,9 @@ static bool try_take(spinlock_t *l)
 static void take(spinlock_t *l, const struct ps_site *at)
 {
 	if (l->holder) {
-		struct ps_waiting waiting = {.object = l, .lc = (enum lock_class)l->lclass, .at = at,
-					     .holder = &l->holder, .held_at = &l->at};
+		struct ps_waiting waiting = {
+			.object = l, .lc = (enum lock_class)l->lclass, .at = at, .holder = &l->holder, .held_at = &l->at
+		};
 
 		ps_wait_granted(&l->waiters, false, &waiting);
 	} else {

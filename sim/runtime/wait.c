@@ -26,7 +26,7 @@ int autoremove_wake_function(struct wait_queue_entry *wait, int sync, void *key)
 void ps_prepare_to_wait_at(wait_queue_head_t *q, struct wait_queue_entry *wait, int state, bool exclusive,
 			   const struct ps_site *at)
 {
-	ps_self()->waiting = (struct ps_waiting){.object = q, .lc = NR_LOCK_CLASSES, .at = at};
+	ps_self()->waiting = (struct ps_waiting){ .object = q, .lc = NR_LOCK_CLASSES, .at = at };
 	spin_lock(&q->lock);
 	wait->flags = exclusive ? WQ_FLAG_EXCLUSIVE : 0;
 	if (list_empty(&wait->entry)) {

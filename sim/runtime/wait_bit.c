@@ -54,7 +54,7 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 {
 	struct ps_rt *rt = ps_self_rt();
 	wait_queue_head_t *q = queue_of(rt, word, bit);
-	struct bit_wait bw = {.word = word, .bit = bit, .exclusive = exclusive};
+	struct bit_wait bw = { .word = word, .bit = bit, .exclusive = exclusive };
 	ps_ns_t since = ps_now();
 	bool done = false;
 
@@ -64,7 +64,7 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 	/* Before the bit is looked at again; pairs with the fence in wake_up_bit(). */
 	__atomic_fetch_add(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
 	while (!done) {
-		ps_self()->waiting = (struct ps_waiting){.object = word, .bit = bit, .lc = lc, .at = at};
+		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
 		if (bw.granted) {
 			done = true;
@@ -92,7 +92,7 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 void wake_up_bit(unsigned long *word, int bit)
 {
 	struct ps_rt *rt = ps_self_rt();
-	struct bit_key key = {word, bit};
+	struct bit_key key = { word, bit };
 
 	ps_point(PS_POINT_WAKE, word);
 #ifdef PS_NATIVE

@@ -9,9 +9,14 @@
 
 #include <pagesim/address_space.h>
 #include <pagesim/alloc.h>
+#include <pagesim/compound.h>
 #include <pagesim/gfp.h>
+#include <pagesim/inode.h>
+#include <pagesim/interval_tree.h>
 #include <pagesim/machine.h>
 #include <pagesim/mm.h>
+#include <pagesim/page_alloc.h>
+#include <pagesim/spinlock.h>
 #include <pagesim/task.h>
 
 static const struct mempolicy default_policy = {.mode = MPOL_LOCAL};
@@ -26,8 +31,9 @@ int mpol_new(enum mempolicy_mode mode, const nodemask_t *nodes, struct mempolicy
 	nodes_clear(present);
 	if (nodes)
 		for_each_node_mask(nid, *nodes)
-			if (nid < machine->nr_nodes)
+			if (nid < (nid_t)machine->nr_nodes)
 				node_set(nid, present);
+	nodes_and(present, present, machine->memory_nodes);
 	if (mode == MPOL_DEFAULT) {
 		if (nodes && !nodes_empty(*nodes))
 			return -EINVAL;
@@ -77,7 +83,6 @@ int set_mempolicy(enum mempolicy_mode mode, const nodemask_t *nodes)
 		return ret;
 	mpol_put(current->mempolicy);
 	current->mempolicy = pol;
-	current->il_prev = MAX_NUMNODES - 1;
 	return 0;
 }
 
@@ -86,13 +91,134 @@ const struct mempolicy *get_task_policy(const struct task_struct *task)
 	return task->mempolicy ? task->mempolicy : &default_policy;
 }
 
+/* ---- the policy of a shared file, by range of its pages */
+
+struct shared_policy {
+	struct interval_tree_root ranges; /* of sp_node, disjoint; under lock */
+	spinlock_t lock;
+};
+
+struct sp_node {
+	struct interval_tree_node node;
+	struct mempolicy *policy;
+};
+
+static struct sp_node *sp_alloc(u64 first, u64 last, struct mempolicy *policy)
+{
+	struct sp_node *n = ps_zalloc(sizeof(*n));
+
+	if (!n)
+		return NULL;
+	n->node.start = first;
+	n->node.last = last;
+	n->policy = policy;
+	mpol_get(policy);
+	return n;
+}
+
+static void sp_free(struct sp_node *n)
+{
+	if (!n)
+		return;
+	mpol_put(n->policy);
+	ps_free(n);
+}
+
+/* Cuts the range [first, last] out of everything there; `spare` becomes the upper half of a node cut in two. */
+static void sp_cut(struct shared_policy *sp, u64 first, u64 last, struct sp_node **spare)
+{
+	struct interval_tree_node *found;
+
+	while ((found = interval_tree_iter_first(&sp->ranges, first, last))) {
+		struct sp_node *n = container_of(found, struct sp_node, node);
+		u64 start = found->start, end = found->last;
+
+		interval_tree_remove(found, &sp->ranges);
+		if (end > last && start < first) {
+			(*spare)->node.start = last + 1;
+			(*spare)->node.last = end;
+			(*spare)->policy = n->policy;
+			mpol_get(n->policy);
+			interval_tree_insert(&(*spare)->node, &sp->ranges);
+			*spare = NULL;
+		}
+		if (start < first) {
+			n->node.last = first - 1;
+		} else if (end > last) {
+			n->node.start = last + 1;
+		} else {
+			sp_free(n);
+			continue;
+		}
+		interval_tree_insert(&n->node, &sp->ranges);
+	}
+}
+
+int mpol_set_shared_policy(struct inode *inode, pgoff_t first, u64 nr, struct mempolicy *policy)
+{
+	struct shared_policy *sp = inode->i_policy;
+	struct sp_node *node, *spare;
+
+	if (!sp) {
+		if (!policy)
+			return 0;
+		sp = ps_zalloc(sizeof(*sp));
+		if (!sp)
+			return -ENOMEM;
+		spin_lock_init(&sp->lock, LEAF_LOCK);
+		inode->i_policy = sp;
+	}
+	spare = sp_alloc(first, first, NULL);
+	node = policy ? sp_alloc(first, first + nr - 1, policy) : NULL;
+	if (!spare || (policy && !node)) {
+		sp_free(spare);
+		sp_free(node);
+		return -ENOMEM;
+	}
+	spin_lock(&sp->lock);
+	sp_cut(sp, first, first + nr - 1, &spare);
+	if (node)
+		interval_tree_insert(&node->node, &sp->ranges);
+	spin_unlock(&sp->lock);
+	sp_free(spare);
+	return 0;
+}
+
+const struct mempolicy *mpol_shared_policy_lookup(struct inode *inode, pgoff_t index)
+{
+	struct shared_policy *sp = inode->i_policy;
+	struct interval_tree_node *found = NULL;
+
+	if (sp) {
+		spin_lock(&sp->lock);
+		found = interval_tree_iter_first(&sp->ranges, index, index);
+		spin_unlock(&sp->lock);
+	}
+	return found ? container_of(found, struct sp_node, node)->policy : NULL;
+}
+
+void mpol_free_shared_policy(struct inode *inode)
+{
+	struct shared_policy *sp = inode->i_policy;
+	struct interval_tree_node *node;
+
+	if (!sp)
+		return;
+	while ((node = interval_tree_first(&sp->ranges))) {
+		interval_tree_remove(node, &sp->ranges);
+		sp_free(container_of(node, struct sp_node, node));
+	}
+	ps_free(sp);
+	inode->i_policy = NULL;
+}
+
 const struct mempolicy *get_vma_policy(const struct vm_area_struct *vma, u64 addr)
 {
 	const struct mempolicy *pol = NULL;
 
 	if (vma) {
-		if (vma->vm_mapping && mapping_has_shared_policy(vma->vm_mapping))
-			pol = mapping_shared_policy(vma->vm_mapping, linear_page_index(vma, addr));
+		if (vma->vm_mapping && vma->vm_mapping->host->kind == PS_FILE_TMPFS)
+			pol = mpol_shared_policy_lookup(vma->vm_mapping->host, linear_page_index(vma, addr));
 		else
 			pol = vma->vm_policy;
 	}
@@ -119,11 +245,6 @@ nid_t interleave_nid(const struct mempolicy *pol, const struct vm_area_struct *v
 	return nth_node_of(&pol->nodes, (u32)offset);
 }
 
-static nid_t this_node(void)
-{
-	return this_machine()->cpus[current->cpu].nid;
-}
-
 /* The node to try first, and the nodes allowed at all (NULL: every node). */
 static nid_t policy_node(const struct mempolicy *pol, nid_t local)
 {
@@ -139,7 +260,7 @@ static struct page *alloc_by_policy(gfp_t gfp, unsigned int order, const struct 
 				    bool hugepage)
 {
 	const nodemask_t *allowed = policy_nodemask(pol);
-	nid_t nid = policy_node(pol, this_node());
+	nid_t nid = policy_node(pol, numa_node_id());
 	struct page *page;
 
 	if (pol->mode == MPOL_INTERLEAVE)
@@ -191,7 +312,7 @@ nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr)
 		break;
 	default:
 		/* Local: the page should be where the task is. Whether it may move for that is the NUMA policy's business. */
-		want = this_node();
+		want = numa_node_id();
 		break;
 	}
 	return want == nid ? NUMA_NO_NODE : want;
@@ -199,13 +320,8 @@ nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr)
 
 void mpol_nodes(const struct mempolicy *pol, nodemask_t *nodes)
 {
-	nid_t nid;
-
-	if (pol && pol->mode != MPOL_LOCAL && pol->mode != MPOL_DEFAULT) {
+	if (pol && pol->mode != MPOL_LOCAL && pol->mode != MPOL_DEFAULT)
 		*nodes = pol->nodes;
-		return;
-	}
-	nodes_clear(*nodes);
-	for (nid = 0; nid < this_machine()->nr_nodes; nid++)
-		node_set(nid, *nodes);
+	else
+		*nodes = this_machine()->memory_nodes;
 }
