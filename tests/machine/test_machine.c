@@ -73,55 +73,126 @@ static void build(void)
 
 /* ---- what cannot be ---- */
 
-static void no_nodes(void) { spec.nr_nodes = 0; }
-static void many_nodes(void) { spec.nr_nodes = MAX_NUMNODES + 1; }
-static void no_cpus(void) { spec.nr_cpus = 0; }
-static void many_cpus(void) { spec.nr_cpus = PS_MAX_CPUS + 1; }
-static void cpu_nowhere(void) { spec.cpu_node[1] = 2; }
-static void cpu_minus(void) { spec.cpu_node[0] = -1; }
-static void empty_node(void) { spec.nr_nodes = 3; }
-static void no_memory(void) { spec.node[0].bytes = spec.node[1].bytes = 0; }
-static void odd_size(void) { spec.node[1].bytes += PAGE_SIZE; }
-static void too_much(void) { spec.node[1].bytes = 65536 * GIB; }
-static void bad_kind(void) { spec.node[0].kind = (enum ps_memory_kind)9; }
-static void deep_levels(void) { spec.pt_bits = 10; }
-static void flat_levels(void) { spec.pt_bits = 1; }
-static void far_from_itself(void) { spec.distance[0][0] = 11; spec.distance[0][1] = spec.distance[1][0] = 20; spec.distance[1][1] = 10; }
-static void nearer_than_local(void) { spec.distance[0][0] = spec.distance[1][1] = 10; spec.distance[0][1] = 9; spec.distance[1][0] = 20; }
-static void half_a_matrix(void) { spec.distance[0][0] = 10; spec.distance[0][1] = 20; }
-static void no_latency(void) { spec.read_latency[1][0] = 0; }
-static void no_bandwidth(void) { spec.read_bandwidth[0][1] = 0; }
-static void all_movable(void) { spec.movable_percent = 101; }
-static void steep(void) { spec.watermark_scale_factor = 1001; }
-static void frozen_core(void) { spec.costs.copy_rate = 0; }
-static void bad_tlb(void) { spec.tlb.l2_entries = 7; }
+static void no_nodes(void)
+{
+	spec.nr_nodes = 0;
+}
+static void many_nodes(void)
+{
+	spec.nr_nodes = MAX_NUMNODES + 1;
+}
+static void no_cpus(void)
+{
+	spec.nr_cpus = 0;
+}
+static void many_cpus(void)
+{
+	spec.nr_cpus = PS_MAX_CPUS + 1;
+}
+static void cpu_nowhere(void)
+{
+	spec.cpu_node[1] = 2;
+}
+static void cpu_minus(void)
+{
+	spec.cpu_node[0] = -1;
+}
+static void empty_node(void)
+{
+	spec.nr_nodes = 3;
+}
+static void no_memory(void)
+{
+	spec.node[0].bytes = spec.node[1].bytes = 0;
+}
+static void odd_size(void)
+{
+	spec.node[1].bytes += PAGE_SIZE;
+}
+static void too_much(void)
+{
+	spec.node[1].bytes = 65536 * GIB;
+}
+static void bad_kind(void)
+{
+	spec.node[0].kind = (enum ps_memory_kind)9;
+}
+static void deep_levels(void)
+{
+	spec.pt_bits = 10;
+}
+static void flat_levels(void)
+{
+	spec.pt_bits = 1;
+}
+static void far_from_itself(void)
+{
+	spec.distance[0][0] = 11;
+	spec.distance[0][1] = spec.distance[1][0] = 20;
+	spec.distance[1][1] = 10;
+}
+static void nearer_than_local(void)
+{
+	spec.distance[0][0] = spec.distance[1][1] = 10;
+	spec.distance[0][1] = 9;
+	spec.distance[1][0] = 20;
+}
+static void half_a_matrix(void)
+{
+	spec.distance[0][0] = 10;
+	spec.distance[0][1] = 20;
+}
+static void no_latency(void)
+{
+	spec.read_latency[1][0] = 0;
+}
+static void no_bandwidth(void)
+{
+	spec.read_bandwidth[0][1] = 0;
+}
+static void all_movable(void)
+{
+	spec.movable_percent = 101;
+}
+static void steep(void)
+{
+	spec.watermark_scale_factor = 1001;
+}
+static void frozen_core(void)
+{
+	spec.costs.copy_rate = 0;
+}
+static void bad_tlb(void)
+{
+	spec.tlb.l2_entries = 7;
+}
 
 static const struct {
 	void (*spoil)(void);
 	const char *why;
 } impossible[] = {
-	{no_nodes, "a machine has at least one node"},
-	{many_nodes, "65 nodes, at most 64 can be"},
-	{no_cpus, "a machine has at least one CPU"},
-	{many_cpus, "1025 CPUs, at most 1024 can be"},
-	{cpu_nowhere, "CPU 1 is on node 2, which does not exist"},
-	{cpu_minus, "CPU 0 is on node -1, which does not exist"},
-	{empty_node, "node 2 has neither memory nor CPUs"},
-	{no_memory, "no node has memory"},
-	{odd_size, "node 1: its size, 67112960 bytes, is not a multiple of a huge page of 2097152 bytes"},
-	{too_much, "more than 70368744177664 bytes of memory (65536 sections of 1073741824 bytes)"},
-	{bad_kind, "node 0: memory kind 9 does not exist"},
-	{deep_levels, "page table levels of 10 bits, 2 .. 9 can be"},
-	{flat_levels, "page table levels of 1 bits, 2 .. 9 can be"},
-	{far_from_itself, "distance of node 0 to itself is 11, not 10"},
-	{nearer_than_local, "distance from node 0 to node 1 is 9, less than 10"},
-	{half_a_matrix, "distance from node 1 to node 0 is 0, less than 10"},
-	{no_latency, "latency missing: CPUs of node 1 to memory of node 0"},
-	{no_bandwidth, "bandwidth missing: CPUs of node 0 to memory of node 1"},
-	{all_movable, "101 percent of memory movable, at most 100 can be"},
-	{steep, "watermark scale factor 1001, 1 .. 1000 can be"},
-	{frozen_core, "copy rate or zero rate of a core is 0"},
-	{bad_tlb, "first-level TLB for base pages: ways are not 2 .. 8"},
+	{ no_nodes, "a machine has at least one node" },
+	{ many_nodes, "65 nodes, at most 64 can be" },
+	{ no_cpus, "a machine has at least one CPU" },
+	{ many_cpus, "1025 CPUs, at most 1024 can be" },
+	{ cpu_nowhere, "CPU 1 is on node 2, which does not exist" },
+	{ cpu_minus, "CPU 0 is on node -1, which does not exist" },
+	{ empty_node, "node 2 has neither memory nor CPUs" },
+	{ no_memory, "no node has memory" },
+	{ odd_size, "node 1: its size, 67112960 bytes, is not a multiple of a huge page of 2097152 bytes" },
+	{ too_much, "more than 70368744177664 bytes of memory (65536 sections of 1073741824 bytes)" },
+	{ bad_kind, "node 0: memory kind 9 does not exist" },
+	{ deep_levels, "page table levels of 10 bits, 2 .. 9 can be" },
+	{ flat_levels, "page table levels of 1 bits, 2 .. 9 can be" },
+	{ far_from_itself, "distance of node 0 to itself is 11, not 10" },
+	{ nearer_than_local, "distance from node 0 to node 1 is 9, less than 10" },
+	{ half_a_matrix, "distance from node 1 to node 0 is 0, less than 10" },
+	{ no_latency, "latency missing: CPUs of node 1 to memory of node 0" },
+	{ no_bandwidth, "bandwidth missing: CPUs of node 0 to memory of node 1" },
+	{ all_movable, "101 percent of memory movable, at most 100 can be" },
+	{ steep, "watermark scale factor 1001, 1 .. 1000 can be" },
+	{ frozen_core, "copy rate or zero rate of a core is 0" },
+	{ bad_tlb, "first-level TLB for base pages: ways are not 2 .. 8" },
 };
 
 /* Each case spoils the good machine in one way. Expect the reason in words, -EINVAL, and nothing built. */
@@ -300,10 +371,10 @@ static void make_nodes(const char *nodes)
 
 		spec.node[i].bytes = 64 * MIB;
 		spec.node[i].abstract_distance = 0;
-		spec.node[i].kind = upper == 'H' ? PS_MEMORY_HBM :
-				    upper == 'C' ? PS_MEMORY_CXL :
-				    upper == 'O' ? PS_MEMORY_OPTANE :
-						   PS_MEMORY_DRAM;
+		spec.node[i].kind = upper == 'H'   ? PS_MEMORY_HBM
+				    : upper == 'C' ? PS_MEMORY_CXL
+				    : upper == 'O' ? PS_MEMORY_OPTANE
+						   : PS_MEMORY_DRAM;
 		if (nodes[i] == upper)
 			spec.cpu_node[spec.nr_cpus++] = (s16)i;
 	}
@@ -493,7 +564,7 @@ static void default_costs_give_the_published_throughput(void **state)
 		u64 pages;
 		bool huge;
 		double all, copy;
-	} rows[] = {{1, false, 0.312, 1.385}, {512, false, 0.854, 1.983}, {1, true, 2.387, 2.481}};
+	} rows[] = { { 1, false, 0.312, 1.385 }, { 512, false, 0.854, 1.983 }, { 1, true, 2.387, 2.481 } };
 
 	(void)state;
 	build();
@@ -501,8 +572,9 @@ static void default_costs_give_the_published_throughput(void **state)
 		ps_ns_t copy, all = ps_migration_estimate(machine, 0, 1, 0, rows[i].pages, rows[i].huge, &copy);
 		double bytes = (double)(rows[i].pages * PAGE_SIZE << (rows[i].huge ? 9 : 0));
 
-		print_message("  %llu%s: %.3f GB/s (published %.3f), copying %.3f (%.3f)\n", (unsigned long long)rows[i].pages,
-			      rows[i].huge ? " huge" : "", bytes / (double)all, rows[i].all, bytes / (double)copy, rows[i].copy);
+		print_message("  %llu%s: %.3f GB/s (published %.3f), copying %.3f (%.3f)\n",
+			      (unsigned long long)rows[i].pages, rows[i].huge ? " huge" : "", bytes / (double)all,
+			      rows[i].all, bytes / (double)copy, rows[i].copy);
 		assert_true(bytes / (double)all > rows[i].all * 0.99 && bytes / (double)all < rows[i].all * 1.01);
 		assert_true(bytes / (double)copy > rows[i].copy * 0.99 && bytes / (double)copy < rows[i].copy * 1.01);
 	}
@@ -539,7 +611,7 @@ static u64 event(enum vm_event_item item)
 static void a_shootdown_reaches_the_cpus_named_and_no_other(void **state)
 {
 	const struct ps_costs *c = &spec.costs;
-	struct ps_cpumask cpus = {{0}};
+	struct ps_cpumask cpus = { { 0 } };
 
 	(void)state;
 	spec.nr_cpus = 4;
@@ -570,7 +642,7 @@ static void a_shootdown_reaches_the_cpus_named_and_no_other(void **state)
 
 static void many_pages_are_flushed_as_everything(void **state)
 {
-	struct ps_cpumask own = {{0}};
+	struct ps_cpumask own = { { 0 } };
 
 	(void)state;
 	build();

@@ -64,7 +64,7 @@ static char *write_file(const char *name, const char *text)
 
 static void load(const char *what)
 {
-	const char *dirs[] = {dir, NULL};
+	const char *dirs[] = { dir, NULL };
 
 	ps_machine_spec_free(spec);
 	spec = ps_machine_spec_load(what, dirs, &error);
@@ -75,7 +75,7 @@ static void load(const char *what)
 /* Expect loading to fail with this code and a message that has @part in it. */
 static void refuse(const char *what, enum ps_machine_error code, const char *part)
 {
-	const char *dirs[] = {dir, NULL};
+	const char *dirs[] = { dir, NULL };
 
 	assert_null(ps_machine_spec_load(what, dirs, &error));
 	assert_non_null(error);
@@ -89,8 +89,8 @@ static void refuse(const char *what, enum ps_machine_error code, const char *par
 
 static void every_preset_is_a_machine_with_a_description(void **state)
 {
-	static const char *const expected[] = {"dram-cxl", "dram-optane", "four-socket", "linux-6.1", "one-node",
-					       "tib", "tiny", "two-node", "xeon-e5-2650v3"};
+	static const char *const expected[] = { "dram-cxl", "dram-optane", "four-socket", "linux-6.1",     "one-node",
+						"tib",      "tiny",        "two-node",    "xeon-e5-2650v3" };
 	char **names = ps_machine_names(NULL);
 
 	(void)state;
@@ -111,7 +111,7 @@ static void every_preset_is_a_machine_with_a_description(void **state)
 /* Provenance: reference/linux-6.1/README.md, "Machine and settings of the goldens". */
 static void linux_6_1_is_the_guest_of_the_transcripts(void **state)
 {
-	static const u8 distance[3][3] = {{10, 20, 40}, {20, 10, 50}, {40, 50, 10}};
+	static const u8 distance[3][3] = { { 10, 20, 40 }, { 20, 10, 50 }, { 40, 50, 10 } };
 	struct ps_machine *machine = ps_machine_load("linux-6.1", NULL, &error);
 
 	(void)state;
@@ -152,7 +152,7 @@ static void the_tiered_presets_have_two_tiers(void **state)
 	static const struct {
 		const char *name;
 		u32 fast, slow;
-	} presets[] = {{"dram-cxl", 150, 407}, {"dram-optane", 64, 276}};
+	} presets[] = { { "dram-cxl", 150, 407 }, { "dram-optane", 64, 276 } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(presets); i++) {
@@ -173,31 +173,32 @@ static void the_tiered_presets_have_two_tiers(void **state)
 /* ---- key files ---- */
 
 /* The smallest good file; cases add to it. */
-#define GOOD                                                                                                           \
-	"[machine]\n"                                                                                                  \
-	"[node 0]\nsize = 64M\ncpus = 0\n"                                                                             \
-	"[node 1]\nsize = 64M\n"                                                                                       \
-	"[read-latency]\nnode 0 = 80 200\n"                                                                            \
+#define GOOD                                \
+	"[machine]\n"                       \
+	"[node 0]\nsize = 64M\ncpus = 0\n"  \
+	"[node 1]\nsize = 64M\n"            \
+	"[read-latency]\nnode 0 = 80 200\n" \
 	"[read-bandwidth]\nnode 0 = 60G 20G\n"
 
 static void a_file_says_everything(void **state)
 {
-	char *path = write_file("all.ini", "# a comment\n"
-					   "[machine]\n"
-					   "description =  Everything \n"
-					   "page-table-bits = 4\n"
-					   "seed = 18446744073709551615\n"
-					   "[node 0]\nsize = 1024K\ncpus = 0-1, 3\nkind = hbm\nabstract-distance = 300\n"
-					   "[node 1]\nsize = 2M\ncpus = 2\nkind = optane\n"
-					   "[distance]\nnode 0 = 10,12\nnode 1 = 13 \t10\n"
-					   "[read-latency]\nnode 0 = 1 2\nnode 1 = 3 4\n"
-					   "[write-latency]\nnode 0 = 5 6\nnode 1 = 7 8\n"
-					   "[read-bandwidth]\nnode 0 = 1K 2M\nnode 1 = 3G 4T\n"
-					   "[write-bandwidth]\nnode 0 = 5 6\nnode 1 = 7 8\n"
-					   "[tlb]\nl1-small = 16/4\nl1-huge=8/4\nl2 = 64/8\n"
-					   "[costs]\nfault = 1234\ncopy-rate = 7G\nzero-rate = 8G\n"
-					   "[zones]\nmovable = 25\n"
-					   "[watermarks]\nmin-free = 64\nscale-factor = 20\n");
+	char *path =
+		write_file("all.ini", "# a comment\n"
+				      "[machine]\n"
+				      "description =  Everything \n"
+				      "page-table-bits = 4\n"
+				      "seed = 18446744073709551615\n"
+				      "[node 0]\nsize = 1024K\ncpus = 0-1, 3\nkind = hbm\nabstract-distance = 300\n"
+				      "[node 1]\nsize = 2M\ncpus = 2\nkind = optane\n"
+				      "[distance]\nnode 0 = 10,12\nnode 1 = 13 \t10\n"
+				      "[read-latency]\nnode 0 = 1 2\nnode 1 = 3 4\n"
+				      "[write-latency]\nnode 0 = 5 6\nnode 1 = 7 8\n"
+				      "[read-bandwidth]\nnode 0 = 1K 2M\nnode 1 = 3G 4T\n"
+				      "[write-bandwidth]\nnode 0 = 5 6\nnode 1 = 7 8\n"
+				      "[tlb]\nl1-small = 16/4\nl1-huge=8/4\nl2 = 64/8\n"
+				      "[costs]\nfault = 1234\ncopy-rate = 7G\nzero-rate = 8G\n"
+				      "[zones]\nmovable = 25\n"
+				      "[watermarks]\nmin-free = 64\nscale-factor = 20\n");
 
 	(void)state;
 	load("all");
@@ -237,81 +238,91 @@ static const struct {
 	const char *text, *says;
 	enum ps_machine_error code;
 } bad_files[] = {
-	{"nonsense", "bad.ini: expected a machine file: ", PS_MACHINE_ERROR_SYNTAX},
-	{"", "[machine]: expected such a group", PS_MACHINE_ERROR_SYNTAX},
-	{"[machine]\n", "impossible machine: a machine has at least one node", PS_MACHINE_ERROR_IMPOSSIBLE},
-	{GOOD "[colour]\n", "unknown group [colour]; expected [machine], [node N]", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 64]\n", "unknown group [node 64]", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node x]\n", "unknown group [node x]", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[machine]\ncolour = red\n", "[machine]: unknown key \"colour\"; expected one of: description, topology",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 1]\ncolour = red\n", "[node 1]: unknown key \"colour\"; expected one of: size, cpus",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[costs]\nfee = 1\n", "[costs]: unknown key \"fee\"; expected one of: tlb-l2-hit", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[zones]\ndma = 1\n", "[zones]: unknown key \"dma\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[watermarks]\nmin = 1\n", "[watermarks]: unknown key \"min\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[tlb]\nl3 = 1/1\n", "[tlb]: unknown key \"l3\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[machine]\npage-table-bits = 12\n", "[machine] page-table-bits: expected a whole number, 2 .. 9, found \"12\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nsize = 64Q\n", "[node 0] size: expected a whole number (K, M, G, T may follow), 0 .. ",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nsize = -64M\n", "found \"-64M\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nsize = 64M # of memory\n", "found \"64M # of memory\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nsize = 99999999999T\n", "found \"99999999999T\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nsize = 99999999999999999999\n", "found \"99999999999999999999\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nsize =\n", "found \"\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nsize = 1M\n", "node 0: its size, 1048576 bytes, is not a multiple", PS_MACHINE_ERROR_IMPOSSIBLE},
-	{GOOD "[node 0]\nkind = flash\n", "[node 0] kind: expected dram, hbm, cxl or optane, found \"flash\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\nabstract-distance = 0\n", "[node 0] abstract-distance: expected a whole number, 1 .. ",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\ncpus = 0-\n", "[node 0] cpus: expected a list of CPUs such as 0-3,8", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\ncpus = 3-1\n", "[node 0] cpus: expected a list of CPUs such as 0-3,8", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\ncpus = 0,,1\n", "[node 0] cpus: expected a list of CPUs such as 0-3,8", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\ncpus = 0-5000\n", "each below 1024", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 1]\ncpus = 0\n", "[node 1] cpus: expected CPUs of no other node, but CPU 0 is on node 0 too",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 0]\ncpus = 0,2\n", "expected CPUs numbered from 0 without gaps, found CPU 2 and no CPU 1",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[node 3]\nsize = 64M\n", "[node 3]: expected [node 2] before it", PS_MACHINE_ERROR_SYNTAX},
-	{"[machine]\n[node 0]\nsize = 64M\ncpus = 0\n[node 1]\nsize = 64M\n[node 2]\n", "impossible machine: node 2 has neither memory nor CPUs", PS_MACHINE_ERROR_IMPOSSIBLE},
-	{GOOD "[distance]\nnode 0 = 10 20\n", "[distance]: expected a row \"node 1\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[distance]\nnode 0 = 10 20 30\nnode 1 = 20 10\n", "[distance] node 0: expected 2 numbers, one per node, found \"10 20 30\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[distance]\nnode 0 = 10\nnode 1 = 20 10\n", "[distance] node 0: expected 2 numbers", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[distance]\nnode 0 = 10 256\nnode 1 = 20 10\n", "[distance] node 0: expected whole numbers up to 255, found \"256\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[distance]\nnode 0 = 10 ten\nnode 1 = 20 10\n", "found \"ten\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[distance]\nnode 0 = 11 20\nnode 1 = 20 10\n", "impossible machine: distance of node 0 to itself is 11, not 10",
-	 PS_MACHINE_ERROR_IMPOSSIBLE},
-	{GOOD "[distance]\nnode 2 = 11 20\n", "[distance]: unknown key \"node 2\"; expected \"node N\", N = 0 .. 1",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[read-latency]\nnode 0 = 80\n", "[read-latency] node 0: expected 2 numbers", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[read-latency]\nnode 0 = 80 0\n", "impossible machine: latency missing: CPUs of node 0 to memory of node 1",
-	 PS_MACHINE_ERROR_IMPOSSIBLE},
-	{GOOD "[read-bandwidth]\nnode 0 = 80G 0\n", "impossible machine: bandwidth missing: CPUs of node 0 to memory of node 1",
-	 PS_MACHINE_ERROR_IMPOSSIBLE},
-	{GOOD "[read-bandwidth]\nfrom 0 = 80G 0\n", "[read-bandwidth]: unknown key \"from 0\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[tlb]\nl1-small = 64/4\nl1-huge = 32/4\n", "[tlb]: expected l1-small, l1-huge and l2, all three or no [tlb]; l2 is missing",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[tlb]\nl1-small = 64\nl1-huge = 32/4\nl2 = 1536/12\n", "[tlb] l1-small: expected ENTRIES/WAYS such as 64/4, found \"64\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[tlb]\nl1-small = 64/\nl1-huge = 32/4\nl2 = 1536/12\n", "found \"64/\"", PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[tlb]\nl1-small = 60/4\nl1-huge = 32/4\nl2 = 1536/12\n", "impossible machine: first-level TLB for base pages",
-	 PS_MACHINE_ERROR_IMPOSSIBLE},
-	{GOOD "[costs]\nfault = 600ns\n", "[costs] fault: expected a whole number, 0 .. 1000000000, found \"600ns\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[costs]\ncopy-rate = 0\n", "[costs] copy-rate: expected a whole number (K, M, G, T may follow), 1 .. ",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[zones]\nmovable = 101\n", "[zones] movable: expected a whole number, 0 .. 100, found \"101\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[watermarks]\nscale-factor = 0\n", "[watermarks] scale-factor: expected a whole number, 1 .. 1000, found \"0\"",
-	 PS_MACHINE_ERROR_SYNTAX},
-	{GOOD "[machine]\ntopology = numa:2 pu:2\n", "CPUs from the topology or from [node N] cpus", PS_MACHINE_ERROR_SYNTAX},
-	{"[machine]\ntopology = numa:two\n", "[machine] topology: expected a hwloc topology such as", PS_MACHINE_ERROR_SYNTAX},
-	{"[machine]\ntopology = none.xml\n", "none.xml: no such file", PS_MACHINE_ERROR_NOT_FOUND},
-	{"[machine]\ntopology = numa:2 pu:2\n[node 2]\nsize = 64M\n", "[node 2]: expected nodes 0 .. 1, those of the topology",
-	 PS_MACHINE_ERROR_SYNTAX},
+	{ "nonsense", "bad.ini: expected a machine file: ", PS_MACHINE_ERROR_SYNTAX },
+	{ "", "[machine]: expected such a group", PS_MACHINE_ERROR_SYNTAX },
+	{ "[machine]\n", "impossible machine: a machine has at least one node", PS_MACHINE_ERROR_IMPOSSIBLE },
+	{ GOOD "[colour]\n", "unknown group [colour]; expected [machine], [node N]", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 64]\n", "unknown group [node 64]", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node x]\n", "unknown group [node x]", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[machine]\ncolour = red\n", "[machine]: unknown key \"colour\"; expected one of: description, topology",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 1]\ncolour = red\n", "[node 1]: unknown key \"colour\"; expected one of: size, cpus",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[costs]\nfee = 1\n", "[costs]: unknown key \"fee\"; expected one of: tlb-l2-hit",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[zones]\ndma = 1\n", "[zones]: unknown key \"dma\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[watermarks]\nmin = 1\n", "[watermarks]: unknown key \"min\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[tlb]\nl3 = 1/1\n", "[tlb]: unknown key \"l3\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[machine]\npage-table-bits = 12\n",
+	  "[machine] page-table-bits: expected a whole number, 2 .. 9, found \"12\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nsize = 64Q\n", "[node 0] size: expected a whole number (K, M, G, T may follow), 0 .. ",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nsize = -64M\n", "found \"-64M\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nsize = 64M # of memory\n", "found \"64M # of memory\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nsize = 99999999999T\n", "found \"99999999999T\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nsize = 99999999999999999999\n", "found \"99999999999999999999\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nsize =\n", "found \"\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nsize = 1M\n", "node 0: its size, 1048576 bytes, is not a multiple",
+	  PS_MACHINE_ERROR_IMPOSSIBLE },
+	{ GOOD "[node 0]\nkind = flash\n", "[node 0] kind: expected dram, hbm, cxl or optane, found \"flash\"",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\nabstract-distance = 0\n", "[node 0] abstract-distance: expected a whole number, 1 .. ",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\ncpus = 0-\n", "[node 0] cpus: expected a list of CPUs such as 0-3,8",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\ncpus = 3-1\n", "[node 0] cpus: expected a list of CPUs such as 0-3,8",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\ncpus = 0,,1\n", "[node 0] cpus: expected a list of CPUs such as 0-3,8",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\ncpus = 0-5000\n", "each below 1024", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 1]\ncpus = 0\n", "[node 1] cpus: expected CPUs of no other node, but CPU 0 is on node 0 too",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 0]\ncpus = 0,2\n", "expected CPUs numbered from 0 without gaps, found CPU 2 and no CPU 1",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[node 3]\nsize = 64M\n", "[node 3]: expected [node 2] before it", PS_MACHINE_ERROR_SYNTAX },
+	{ "[machine]\n[node 0]\nsize = 64M\ncpus = 0\n[node 1]\nsize = 64M\n[node 2]\n",
+	  "impossible machine: node 2 has neither memory nor CPUs", PS_MACHINE_ERROR_IMPOSSIBLE },
+	{ GOOD "[distance]\nnode 0 = 10 20\n", "[distance]: expected a row \"node 1\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[distance]\nnode 0 = 10 20 30\nnode 1 = 20 10\n",
+	  "[distance] node 0: expected 2 numbers, one per node, found \"10 20 30\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[distance]\nnode 0 = 10\nnode 1 = 20 10\n", "[distance] node 0: expected 2 numbers",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[distance]\nnode 0 = 10 256\nnode 1 = 20 10\n",
+	  "[distance] node 0: expected whole numbers up to 255, found \"256\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[distance]\nnode 0 = 10 ten\nnode 1 = 20 10\n", "found \"ten\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[distance]\nnode 0 = 11 20\nnode 1 = 20 10\n",
+	  "impossible machine: distance of node 0 to itself is 11, not 10", PS_MACHINE_ERROR_IMPOSSIBLE },
+	{ GOOD "[distance]\nnode 2 = 11 20\n", "[distance]: unknown key \"node 2\"; expected \"node N\", N = 0 .. 1",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[read-latency]\nnode 0 = 80\n", "[read-latency] node 0: expected 2 numbers", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[read-latency]\nnode 0 = 80 0\n",
+	  "impossible machine: latency missing: CPUs of node 0 to memory of node 1", PS_MACHINE_ERROR_IMPOSSIBLE },
+	{ GOOD "[read-bandwidth]\nnode 0 = 80G 0\n",
+	  "impossible machine: bandwidth missing: CPUs of node 0 to memory of node 1", PS_MACHINE_ERROR_IMPOSSIBLE },
+	{ GOOD "[read-bandwidth]\nfrom 0 = 80G 0\n", "[read-bandwidth]: unknown key \"from 0\"",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[tlb]\nl1-small = 64/4\nl1-huge = 32/4\n",
+	  "[tlb]: expected l1-small, l1-huge and l2, all three or no [tlb]; l2 is missing", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[tlb]\nl1-small = 64\nl1-huge = 32/4\nl2 = 1536/12\n",
+	  "[tlb] l1-small: expected ENTRIES/WAYS such as 64/4, found \"64\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[tlb]\nl1-small = 64/\nl1-huge = 32/4\nl2 = 1536/12\n", "found \"64/\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[tlb]\nl1-small = 60/4\nl1-huge = 32/4\nl2 = 1536/12\n",
+	  "impossible machine: first-level TLB for base pages", PS_MACHINE_ERROR_IMPOSSIBLE },
+	{ GOOD "[costs]\nfault = 600ns\n", "[costs] fault: expected a whole number, 0 .. 1000000000, found \"600ns\"",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[costs]\ncopy-rate = 0\n", "[costs] copy-rate: expected a whole number (K, M, G, T may follow), 1 .. ",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[zones]\nmovable = 101\n", "[zones] movable: expected a whole number, 0 .. 100, found \"101\"",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[watermarks]\nscale-factor = 0\n",
+	  "[watermarks] scale-factor: expected a whole number, 1 .. 1000, found \"0\"", PS_MACHINE_ERROR_SYNTAX },
+	{ GOOD "[machine]\ntopology = numa:2 pu:2\n", "CPUs from the topology or from [node N] cpus",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ "[machine]\ntopology = numa:two\n", "[machine] topology: expected a hwloc topology such as",
+	  PS_MACHINE_ERROR_SYNTAX },
+	{ "[machine]\ntopology = none.xml\n", "none.xml: no such file", PS_MACHINE_ERROR_NOT_FOUND },
+	{ "[machine]\ntopology = numa:2 pu:2\n[node 2]\nsize = 64M\n",
+	  "[node 2]: expected nodes 0 .. 1, those of the topology", PS_MACHINE_ERROR_SYNTAX },
 };
 
 /* Each case is a file with one fault. Expect one error with file, place, what was expected and what was found. */
@@ -352,7 +363,7 @@ static void a_file_cut_anywhere_is_a_machine_or_an_error(void **state)
 
 static void a_name_is_looked_for_in_the_callers_directories_first(void **state)
 {
-	const char *dirs[] = {"/nonexistent", dir, NULL};
+	const char *dirs[] = { "/nonexistent", dir, NULL };
 	char *path = write_file("tiny.ini", GOOD "[machine]\ndescription = not so tiny\n");
 	char *other = write_file("zzz.ini", GOOD), *junk = write_file("notes.txt", "");
 	char **names = ps_machine_names(dirs);
@@ -373,7 +384,8 @@ static void a_name_is_looked_for_in_the_callers_directories_first(void **state)
 static void a_name_that_is_not_there_is_answered_with_those_that_are(void **state)
 {
 	(void)state;
-	refuse("dram-cxk", PS_MACHINE_ERROR_NOT_FOUND, "dram-cxk: no such machine; expected host, a file (.ini or .xml)");
+	refuse("dram-cxk", PS_MACHINE_ERROR_NOT_FOUND,
+	       "dram-cxk: no such machine; expected host, a file (.ini or .xml)");
 	refuse("dram-cxk", PS_MACHINE_ERROR_NOT_FOUND, "or one of: dram-cxl, dram-optane,");
 	refuse("", PS_MACHINE_ERROR_NOT_FOUND, ": no such machine");
 	refuse("/nonexistent/x.ini", PS_MACHINE_ERROR_NOT_FOUND, "/nonexistent/x.ini: expected a machine file: ");
@@ -388,7 +400,8 @@ static void a_machine_can_be_named_with_other_sizes(void **state)
 	assert_int_equal(spec->node[0].bytes, 64 << 20);
 	assert_int_equal(spec->node[1].bytes, 1 << 30);
 	assert_int_equal(spec->read_latency[0][1], 407);
-	refuse("dram-cxl,2=64M", PS_MACHINE_ERROR_SYNTAX, "expected NODE=SIZE such as 0=64M with a node 0 .. 1, found \"2=64M\"");
+	refuse("dram-cxl,2=64M", PS_MACHINE_ERROR_SYNTAX,
+	       "expected NODE=SIZE such as 0=64M with a node 0 .. 1, found \"2=64M\"");
 	refuse("dram-cxl,0", PS_MACHINE_ERROR_SYNTAX, "found \"0\"");
 	refuse("dram-cxl,=4M", PS_MACHINE_ERROR_SYNTAX, "found \"=4M\"");
 	refuse("dram-cxl,0=4X", PS_MACHINE_ERROR_SYNTAX, "found \"0=4X\"");
@@ -431,18 +444,19 @@ static void a_topology_that_is_none_is_refused(void **state)
 	refuse("numa:two", PS_MACHINE_ERROR_SYNTAX, "numa:two: expected a hwloc topology such as");
 	refuse("numa:2 core:0", PS_MACHINE_ERROR_SYNTAX, "found \"numa:2 core:0\"");
 	refuse("numa:2(memory=1000) pu:1", PS_MACHINE_ERROR_IMPOSSIBLE, "impossible machine: no node has memory");
-	refuse("numa:65 pu:1", PS_MACHINE_ERROR_IMPOSSIBLE, "expected 1 .. 64 nodes and 1 .. 1024 CPUs, found 65 and 65");
+	refuse("numa:65 pu:1", PS_MACHINE_ERROR_IMPOSSIBLE,
+	       "expected 1 .. 64 nodes and 1 .. 1024 CPUs, found 65 and 65");
 }
 
 /* What lstopo writes: nodes, CPUs, distances, and figures of the firmware. */
 static void write_xml(const char *name)
 {
-	static const hwloc_uint64_t values[] = {10, 17, 28, 10};
+	static const hwloc_uint64_t values[] = { 10, 17, 28, 10 };
 	char *path = g_build_filename(dir, name, NULL);
 	hwloc_topology_t topology;
 	hwloc_distances_add_handle_t handle;
 	hwloc_obj_t nodes[2];
-	struct hwloc_location from = {.type = HWLOC_LOCATION_TYPE_CPUSET};
+	struct hwloc_location from = { .type = HWLOC_LOCATION_TYPE_CPUSET };
 
 	assert_int_equal(hwloc_topology_init(&topology), 0);
 	assert_int_equal(hwloc_topology_set_synthetic(topology, "numa:2(memory=2GiB) pu:2"), 0);
@@ -562,10 +576,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tiny_is_two_nodes_of_sixteen_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_tiered_presets_have_two_tiers, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_says_everything, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_bad_file_is_refused_with_place_expectation_and_finding, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_bad_file_is_refused_with_place_expectation_and_finding, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_file_cut_anywhere_is_a_machine_or_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_is_looked_for_in_the_callers_directories_first, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_name_that_is_not_there_is_answered_with_those_that_are, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_name_that_is_not_there_is_answered_with_those_that_are, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_machine_can_be_named_with_other_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_synthetic_topology_is_a_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory_beside_memory_is_a_node_without_cpus, setup, teardown),
