@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * "Wait until that has happened": a count of events that have, and a queue of those who wait for one.
+ *
+ * Layer: runtime
+ */
+#ifndef PAGESIM_COMPLETION_H
+#define PAGESIM_COMPLETION_H
+
+#include <pagesim/wait.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct completion {
+	unsigned int done; /* under wait.lock; UINT32_MAX: for ever */
+	wait_queue_head_t wait;
+};
+
+void init_completion(struct completion *c);
+/** Forgets past events; nobody may wait. */
+void reinit_completion(struct completion *c);
+/** One event: lets one waiter go, now or later. */
+void complete(struct completion *c);
+/** Lets every waiter go, now and later. */
+void complete_all(struct completion *c);
+/** Takes one event; sleeps until there is one. Context: may sleep. */
+void wait_for_completion(struct completion *c);
+/** Takes one event if there is one. Return: whether there was. */
+bool try_wait_for_completion(struct completion *c);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
