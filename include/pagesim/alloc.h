@@ -8,8 +8,8 @@
  * Names in this file:
  *   ps_alloc, ps_zalloc, ps_alloc_aligned, ps_realloc, ps_free   one block
  *   ps_arena       blocks that belong together and die together: the frames of one simulated node
- *   ps_cache       many objects of one size, recycled last in first out; memory stays typed (an object's memory is
- *                  only ever reused for the same kind until the cache is destroyed)
+ *   ps_cache       many objects of one size, recycled last in first out; their memory is reused for the same kind only,
+ *                  until the cache is destroyed
  *   ps_reserve     a huge array of zeroes that costs only what is touched
  *   ps_alloc_fail_nth, ps_alloc_counts   the tests' grip on all of the above
  *
@@ -46,11 +46,11 @@ void ps_free(void *block);
 
 /** What is out and what was asked. Figures count requests made through this header, reserves excluded. */
 struct ps_alloc_counts {
-	u64 requests;      /* allocations asked for so far, failed ones included: the n of fail-the-nth */
-	u64 live;          /* blocks and cache objects out now */
-	u64 live_bytes;    /* their usable bytes */
-	u64 failed;        /* requests answered NULL, injected or not */
-	u64 reserved_bytes;/* address space of ps_reserve() out now; says nothing of memory used */
+	u64 requests;       /* allocations asked for so far, failed ones included: the n of fail-the-nth */
+	u64 live;           /* blocks and cache objects out now */
+	u64 live_bytes;     /* their usable bytes */
+	u64 failed;         /* requests answered NULL, injected or not */
+	u64 reserved_bytes; /* address space of ps_reserve() out now; says nothing of memory used */
 };
 
 void ps_alloc_counts(struct ps_alloc_counts *ret_counts);
@@ -91,21 +91,24 @@ struct ps_cache_hook {
 /** Fields are the implementation's; the caller provides the storage. */
 struct ps_cache {
 	const char *name;
-	size_t size;             /* bytes of an object as asked */
-	size_t stride;           /* object + link of the free list behind it, rounded up to 16 */
-	void *free_objects;      /* singly linked, newest first, under lock */
-	void *slabs;             /* all memory of the cache, linked */
-	u64 live;                /* objects out */
-	struct ps_cache_hook *hook;
-	int lock;                /* native driver: test-and-set */
+	size_t size;                /* bytes of an object as asked */
+	size_t stride;              /* object + link of the free list behind it, rounded up to 16 */
+	bool typesafe;              /* readers may look at freed objects */
+	int lock;                   /* native driver: test-and-set, guards what follows */
+	void *free_objects;         /* singly linked, newest first */
+	char *fresh, *fresh_end;    /* what of the newest slab was never handed out */
+	void *slabs;                /* all memory of the cache, linked */
+	u64 live;                   /* objects out */
+	struct ps_cache_hook *hook; /* set by who observes, while no other thread uses the cache; NULL: nobody */
 };
 
 /**
- * Sets up a cache of objects of size bytes, aligned to 16.
+ * Sets up a cache of objects of size bytes, aligned to 16. name must outlive the cache. Allocates nothing yet.
  *
- * name must outlive the cache. Allocates nothing yet.
+ * typesafe: lockless readers may still look at an object after its release (SLAB_TYPESAFE_BY_RCU). Otherwise
+ * AddressSanitizer builds make a freed object unreadable.
  */
-void ps_cache_init(struct ps_cache *cache, const char *name, size_t size);
+void ps_cache_init(struct ps_cache *cache, const char *name, size_t size, bool typesafe);
 /** Frees all memory of the cache. Return: objects that were still out (0 = no leak); their memory is gone too. */
 u64 ps_cache_destroy(struct ps_cache *cache);
 /** Return: an object, uninitialised or as its last user left it, or NULL. */
@@ -115,9 +118,10 @@ void *ps_cache_zalloc(struct ps_cache *cache);
 /** Gives an object back; NULL is allowed. */
 void ps_cache_free(struct ps_cache *cache, void *object);
 
+/** Return: objects out now. */
 static inline u64 ps_cache_live(const struct ps_cache *cache)
 {
-	return cache->live;
+	return __atomic_load_n(&cache->live, __ATOMIC_RELAXED);
 }
 
 /* ------------------------------------------------------------------ reserves */

@@ -14,76 +14,76 @@
 
 #ifdef PS_NATIVE
 
-#define PS_LOAD(x, order)                                                                          \
-	__extension__({                                                                            \
-		ps_point(PS_POINT_READ, &(x));                                                     \
-		__typeof__(({ (x); })) ps_v_;                                                      \
-		__atomic_load(&(x), &ps_v_, order);                                                \
-		ps_v_;                                                                             \
+#define PS_LOAD(x, order)                           \
+	__extension__({                             \
+		ps_point(PS_POINT_READ, &(x));      \
+		__typeof__(({ (x); })) ps_v_;       \
+		__atomic_load(&(x), &ps_v_, order); \
+		ps_v_;                              \
 	})
-#define PS_STORE(x, val, order)                                                                    \
-	do {                                                                                       \
-		__typeof__(({ (x); })) ps_v_ = (val);                                              \
-		ps_point(PS_POINT_WRITE, &(x));                                                    \
-		__atomic_store(&(x), &ps_v_, order);                                               \
+#define PS_STORE(x, val, order)                       \
+	do {                                          \
+		__typeof__(({ (x); })) ps_v_ = (val); \
+		ps_point(PS_POINT_WRITE, &(x));       \
+		__atomic_store(&(x), &ps_v_, order);  \
 	} while (0)
 
-#define barrier()  __atomic_signal_fence(__ATOMIC_SEQ_CST)
-#define smp_mb()   __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define smp_rmb()  __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define smp_wmb()  __atomic_thread_fence(__ATOMIC_RELEASE)
+#define barrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+#define smp_mb()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define smp_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define smp_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
 
-#define cmpxchg(ptr, expected, desired)                                                            \
-	__extension__({                                                                            \
-		__typeof__(*(ptr)) ps_old_ = (expected);                                           \
-		ps_point(PS_POINT_RMW, (ptr));                                                     \
+#define cmpxchg(ptr, expected, desired)                                                                             \
+	__extension__({                                                                                             \
+		__typeof__(*(ptr)) ps_old_ = (expected);                                                            \
+		ps_point(PS_POINT_RMW, (ptr));                                                                      \
 		__atomic_compare_exchange_n((ptr), &ps_old_, (desired), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-		ps_old_;                                                                           \
+		ps_old_;                                                                                            \
 	})
-#define xchg(ptr, val)                                                                             \
-	__extension__({                                                                            \
-		ps_point(PS_POINT_RMW, (ptr));                                                     \
-		__atomic_exchange_n((ptr), (val), __ATOMIC_SEQ_CST);                               \
+#define xchg(ptr, val)                                               \
+	__extension__({                                              \
+		ps_point(PS_POINT_RMW, (ptr));                       \
+		__atomic_exchange_n((ptr), (val), __ATOMIC_SEQ_CST); \
 	})
 
 #else
 
-#define PS_LOAD(x, order)                                                                          \
-	__extension__({                                                                            \
-		ps_point(PS_POINT_READ, &(x));                                                     \
-		(x);                                                                               \
+#define PS_LOAD(x, order)                      \
+	__extension__({                        \
+		ps_point(PS_POINT_READ, &(x)); \
+		(x);                           \
 	})
-#define PS_STORE(x, val, order)                                                                    \
-	do {                                                                                       \
-		__typeof__(x) ps_v_ = (val);                                                       \
-		ps_point(PS_POINT_WRITE, &(x));                                                    \
-		(x) = ps_v_;                                                                       \
+#define PS_STORE(x, val, order)                 \
+	do {                                    \
+		__typeof__(x) ps_v_ = (val);    \
+		ps_point(PS_POINT_WRITE, &(x)); \
+		(x) = ps_v_;                    \
 	} while (0)
 
-#define barrier()  __asm__ __volatile__("" ::: "memory")
-#define smp_mb()   ps_point(PS_POINT_FENCE, NULL)
-#define smp_rmb()  ps_point(PS_POINT_FENCE, NULL)
-#define smp_wmb()  ps_point(PS_POINT_FENCE, NULL)
+#define barrier() __asm__ __volatile__("" ::: "memory")
+#define smp_mb()  ps_point(PS_POINT_FENCE, NULL)
+#define smp_rmb() ps_point(PS_POINT_FENCE, NULL)
+#define smp_wmb() ps_point(PS_POINT_FENCE, NULL)
 
-#define cmpxchg(ptr, expected, desired)                                                            \
-	__extension__({                                                                            \
-		__typeof__(ptr) ps_p_ = (ptr);                                                     \
-		__typeof__(*(ptr)) ps_exp_ = (expected);                                           \
-		__typeof__(*(ptr)) ps_des_ = (desired);                                            \
-		ps_point(PS_POINT_RMW, ps_p_);                                                     \
-		__typeof__(*(ptr)) ps_old_ = *ps_p_;                                               \
-		if (ps_old_ == ps_exp_)                                                            \
-			*ps_p_ = ps_des_;                                                          \
-		ps_old_;                                                                           \
+#define cmpxchg(ptr, expected, desired)                  \
+	__extension__({                                  \
+		__typeof__(ptr) ps_p_ = (ptr);           \
+		__typeof__(*(ptr)) ps_exp_ = (expected); \
+		__typeof__(*(ptr)) ps_des_ = (desired);  \
+		ps_point(PS_POINT_RMW, ps_p_);           \
+		__typeof__(*(ptr)) ps_old_ = *ps_p_;     \
+		if (ps_old_ == ps_exp_)                  \
+			*ps_p_ = ps_des_;                \
+		ps_old_;                                 \
 	})
-#define xchg(ptr, val)                                                                             \
-	__extension__({                                                                            \
-		__typeof__(ptr) ps_p_ = (ptr);                                                     \
-		__typeof__(*(ptr)) ps_des_ = (val);                                                \
-		ps_point(PS_POINT_RMW, ps_p_);                                                     \
-		__typeof__(*(ptr)) ps_old_ = *ps_p_;                                               \
-		*ps_p_ = ps_des_;                                                                  \
-		ps_old_;                                                                           \
+#define xchg(ptr, val)                               \
+	__extension__({                              \
+		__typeof__(ptr) ps_p_ = (ptr);       \
+		__typeof__(*(ptr)) ps_des_ = (val);  \
+		ps_point(PS_POINT_RMW, ps_p_);       \
+		__typeof__(*(ptr)) ps_old_ = *ps_p_; \
+		*ps_p_ = ps_des_;                    \
+		ps_old_;                             \
 	})
 
 #endif
@@ -96,14 +96,14 @@
 #define smp_store_mb(x, val)      PS_STORE(x, val, __ATOMIC_SEQ_CST)
 
 /** cmpxchg that says whether it stored; *expected becomes what was found otherwise. */
-#define try_cmpxchg(ptr, expected, desired)                                                        \
-	__extension__({                                                                            \
-		__typeof__(*(ptr)) ps_try_exp_ = *(expected);                                      \
-		__typeof__(*(ptr)) ps_try_old_ = cmpxchg((ptr), ps_try_exp_, (desired));           \
-		bool ps_try_ok_ = ps_try_old_ == ps_try_exp_;                                      \
-		if (!ps_try_ok_)                                                                   \
-			*(expected) = ps_try_old_;                                                 \
-		ps_try_ok_;                                                                        \
+#define try_cmpxchg(ptr, expected, desired)                                              \
+	__extension__({                                                                  \
+		__typeof__(*(ptr)) ps_try_exp_ = *(expected);                            \
+		__typeof__(*(ptr)) ps_try_old_ = cmpxchg((ptr), ps_try_exp_, (desired)); \
+		bool ps_try_ok_ = ps_try_old_ == ps_try_exp_;                            \
+		if (!ps_try_ok_)                                                         \
+			*(expected) = ps_try_old_;                                       \
+		ps_try_ok_;                                                              \
 	})
 
 #define smp_mb__before_atomic() smp_mb()

@@ -14,11 +14,11 @@
 extern "C" {
 #endif
 
-#define BITS_PER_LONG       64
-#define BIT(nr)             (1UL << (nr))
-#define BIT_MASK(nr)        (1UL << ((unsigned long)(nr) % BITS_PER_LONG))
-#define BIT_WORD(nr)        ((unsigned long)(nr) / BITS_PER_LONG)
-#define BITS_TO_LONGS(nr)   (((nr) + BITS_PER_LONG - 1) / BITS_PER_LONG)
+#define BITS_PER_LONG              64
+#define BIT(nr)                    (1UL << (nr))
+#define BIT_MASK(nr)               (1UL << ((unsigned long)(nr) % BITS_PER_LONG))
+#define BIT_WORD(nr)               ((unsigned long)(nr) / BITS_PER_LONG)
+#define BITS_TO_LONGS(nr)          (((nr) + BITS_PER_LONG - 1) / BITS_PER_LONG)
 #define DECLARE_BITMAP(name, bits) unsigned long name[BITS_TO_LONGS(bits)]
 
 /** Number of bits set in a word. */
@@ -107,8 +107,9 @@ static inline unsigned long find_first_zero_bit(const unsigned long *map, unsign
 	return find_next_zero_bit(map, nbits, 0);
 }
 
-#define for_each_set_bit(bit, map, nbits)                                                          \
-	for ((bit) = find_next_bit((map), (nbits), 0); (bit) < (nbits); (bit) = find_next_bit((map), (nbits), (bit) + 1))
+#define for_each_set_bit(bit, map, nbits)                               \
+	for ((bit) = find_next_bit((map), (nbits), 0); (bit) < (nbits); \
+	     (bit) = find_next_bit((map), (nbits), (bit) + 1))
 
 void bitmap_zero(unsigned long *map, unsigned long nbits);
 void bitmap_fill(unsigned long *map, unsigned long nbits);

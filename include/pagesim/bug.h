@@ -61,17 +61,17 @@ __attribute__((cold)) void ps_warn_at(enum ps_bug_kind kind, const char *expr, c
 				      const void *object);
 
 #define BUG() ps_bug_at("BUG", NULL, __FILE__, __LINE__, NULL)
-#define PS_BUG_ON_OBJECT(cond, object)                                                             \
-	do {                                                                                       \
-		if (unlikely(cond))                                                                \
-			ps_bug_at(#cond, NULL, __FILE__, __LINE__, (object));                      \
+#define PS_BUG_ON_OBJECT(cond, object)                                        \
+	do {                                                                  \
+		if (unlikely(cond))                                           \
+			ps_bug_at(#cond, NULL, __FILE__, __LINE__, (object)); \
 	} while (0)
-#define PS_WARN_ON_OBJECT(kind, cond, object)                                                      \
-	__extension__({                                                                            \
-		bool ps_warn_ = !!(cond);                                                          \
-		if (unlikely(ps_warn_))                                                            \
-			ps_warn_at((kind), #cond, __FILE__, __LINE__, (object));                   \
-		unlikely(ps_warn_);                                                                \
+#define PS_WARN_ON_OBJECT(kind, cond, object)                                    \
+	__extension__({                                                          \
+		bool ps_warn_ = !!(cond);                                        \
+		if (unlikely(ps_warn_))                                          \
+			ps_warn_at((kind), #cond, __FILE__, __LINE__, (object)); \
+		unlikely(ps_warn_);                                              \
 	})
 
 #define BUG_ON(cond)             PS_BUG_ON_OBJECT(cond, NULL)

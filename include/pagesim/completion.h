@@ -26,7 +26,8 @@ void complete(struct completion *c);
 /** Lets every waiter go, now and later. */
 void complete_all(struct completion *c);
 /** Takes one event; sleeps until there is one. Context: may sleep. */
-void wait_for_completion(struct completion *c);
+void ps_wait_for_completion_at(struct completion *c, const struct ps_site *at);
+#define wait_for_completion(c) ps_wait_for_completion_at((c), PS_HERE)
 /** Takes one event if there is one. Return: whether there was. */
 bool try_wait_for_completion(struct completion *c);
 

@@ -24,10 +24,10 @@ extern "C" {
 #endif
 
 struct interval_tree_node {
-	u64 start, last;   /* set by the user before insertion, constant while in the tree */
-	u64 subtree_last;  /* greatest last at and below this node */
+	u64 start, last;  /* set by the user before insertion, constant while in the tree */
+	u64 subtree_last; /* greatest last at and below this node */
 	struct interval_tree_node *parent, *left, *right;
-	u64 priority;      /* heap order of the treap */
+	u64 priority; /* heap order of the treap */
 };
 
 struct interval_tree_root {
@@ -35,9 +35,9 @@ struct interval_tree_root {
 	u64 seed; /* where the next priority comes from */
 };
 
-#define INTERVAL_TREE_ROOT_INIT                                                                    \
-	{                                                                                          \
-		NULL, 0                                                                            \
+#define INTERVAL_TREE_ROOT_INIT \
+	{                       \
+		NULL, 0         \
 	}
 
 static inline bool interval_tree_empty(const struct interval_tree_root *root)
@@ -59,9 +59,8 @@ struct interval_tree_node *interval_tree_next(const struct interval_tree_node *n
 /** Proves order, heap order, parent links and subtree_last of every node. Return: true if all hold. */
 bool interval_tree_check(const struct interval_tree_root *root);
 
-#define interval_tree_foreach(pos, root, start, last)                                              \
-	for (pos = interval_tree_iter_first(root, start, last); pos;                               \
-	     pos = interval_tree_iter_next(pos, start, last))
+#define interval_tree_foreach(pos, root, start, last) \
+	for (pos = interval_tree_iter_first(root, start, last); pos; pos = interval_tree_iter_next(pos, start, last))
 
 #ifdef __cplusplus
 }

@@ -24,9 +24,9 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
-#define LIST_HEAD_INIT(name)                                                                       \
-	{                                                                                          \
-		&(name), &(name)                                                                   \
+#define LIST_HEAD_INIT(name)     \
+	{                        \
+		&(name), &(name) \
 	}
 #define LIST_HEAD(name) struct list_head name = LIST_HEAD_INIT(name)
 
@@ -244,37 +244,35 @@ static inline size_t list_count_nodes(const struct list_head *head)
 #define list_entry(ptr, type, member)       container_of(ptr, type, member)
 #define list_first_entry(ptr, type, member) list_entry((ptr)->next, type, member)
 #define list_last_entry(ptr, type, member)  list_entry((ptr)->prev, type, member)
-#define list_first_entry_or_null(ptr, type, member)                                                \
+#define list_first_entry_or_null(ptr, type, member) \
 	(list_empty(ptr) ? (type *)NULL : list_first_entry(ptr, type, member))
-#define list_last_entry_or_null(ptr, type, member)                                                 \
-	(list_empty(ptr) ? (type *)NULL : list_last_entry(ptr, type, member))
-#define list_next_entry(pos, member)             list_entry((pos)->member.next, __typeof__(*(pos)), member)
-#define list_prev_entry(pos, member)             list_entry((pos)->member.prev, __typeof__(*(pos)), member)
-#define list_entry_is_head(pos, head, member)    (&(pos)->member == (head))
+#define list_last_entry_or_null(ptr, type, member) (list_empty(ptr) ? (type *)NULL : list_last_entry(ptr, type, member))
+#define list_next_entry(pos, member)               list_entry((pos)->member.next, __typeof__(*(pos)), member)
+#define list_prev_entry(pos, member)               list_entry((pos)->member.prev, __typeof__(*(pos)), member)
+#define list_entry_is_head(pos, head, member)      (&(pos)->member == (head))
 
-#define list_for_each(pos, head)      for (pos = (head)->next; pos != (head); pos = pos->next)
-#define list_for_each_prev(pos, head) for (pos = (head)->prev; pos != (head); pos = pos->prev)
-#define list_for_each_safe(pos, n, head)                                                           \
-	for (pos = (head)->next, n = pos->next; pos != (head); pos = n, n = pos->next)
-#define list_for_each_entry(pos, head, member)                                                     \
+#define list_for_each(pos, head)         for (pos = (head)->next; pos != (head); pos = pos->next)
+#define list_for_each_prev(pos, head)    for (pos = (head)->prev; pos != (head); pos = pos->prev)
+#define list_for_each_safe(pos, n, head) for (pos = (head)->next, n = pos->next; pos != (head); pos = n, n = pos->next)
+#define list_for_each_entry(pos, head, member)                                                               \
 	for (pos = list_first_entry(head, __typeof__(*pos), member); !list_entry_is_head(pos, head, member); \
 	     pos = list_next_entry(pos, member))
-#define list_for_each_entry_reverse(pos, head, member)                                             \
-	for (pos = list_last_entry(head, __typeof__(*pos), member); !list_entry_is_head(pos, head, member);  \
+#define list_for_each_entry_reverse(pos, head, member)                                                      \
+	for (pos = list_last_entry(head, __typeof__(*pos), member); !list_entry_is_head(pos, head, member); \
 	     pos = list_prev_entry(pos, member))
-#define list_for_each_entry_continue(pos, head, member)                                            \
-	for (pos = list_next_entry(pos, member); !list_entry_is_head(pos, head, member);           \
+#define list_for_each_entry_continue(pos, head, member)                                  \
+	for (pos = list_next_entry(pos, member); !list_entry_is_head(pos, head, member); \
 	     pos = list_next_entry(pos, member))
-#define list_for_each_entry_from(pos, head, member)                                                \
+#define list_for_each_entry_from(pos, head, member) \
 	for (; !list_entry_is_head(pos, head, member); pos = list_next_entry(pos, member))
-#define list_for_each_entry_safe(pos, n, head, member)                                             \
-	for (pos = list_first_entry(head, __typeof__(*pos), member), n = list_next_entry(pos, member);       \
+#define list_for_each_entry_safe(pos, n, head, member)                                                 \
+	for (pos = list_first_entry(head, __typeof__(*pos), member), n = list_next_entry(pos, member); \
 	     !list_entry_is_head(pos, head, member); pos = n, n = list_next_entry(n, member))
-#define list_for_each_entry_safe_reverse(pos, n, head, member)                                     \
-	for (pos = list_last_entry(head, __typeof__(*pos), member), n = list_prev_entry(pos, member);        \
+#define list_for_each_entry_safe_reverse(pos, n, head, member)                                        \
+	for (pos = list_last_entry(head, __typeof__(*pos), member), n = list_prev_entry(pos, member); \
 	     !list_entry_is_head(pos, head, member); pos = n, n = list_prev_entry(n, member))
-#define list_for_each_entry_safe_continue(pos, n, head, member)                                    \
-	for (pos = list_next_entry(pos, member), n = list_next_entry(pos, member);                 \
+#define list_for_each_entry_safe_continue(pos, n, head, member)                    \
+	for (pos = list_next_entry(pos, member), n = list_next_entry(pos, member); \
 	     !list_entry_is_head(pos, head, member); pos = n, n = list_next_entry(n, member))
 
 /* hlist: the head is one pointer; pprev points at whatever points at this node. */
@@ -286,9 +284,9 @@ struct hlist_head {
 	struct hlist_node *first;
 };
 
-#define HLIST_HEAD_INIT                                                                            \
-	{                                                                                          \
-		NULL                                                                               \
+#define HLIST_HEAD_INIT \
+	{               \
+		NULL    \
 	}
 #define HLIST_HEAD(name)     struct hlist_head name = HLIST_HEAD_INIT
 #define INIT_HLIST_HEAD(ptr) ((ptr)->first = NULL)
@@ -358,19 +356,19 @@ static inline void hlist_add_behind(struct hlist_node *node, struct hlist_node *
 }
 
 #define hlist_entry(ptr, type, member) container_of(ptr, type, member)
-#define hlist_entry_safe(ptr, type, member)                                                        \
-	__extension__({                                                                            \
-		struct hlist_node *ps_node_ = (ptr);                                               \
-		ps_node_ ? hlist_entry(ps_node_, type, member) : (type *)NULL;                     \
+#define hlist_entry_safe(ptr, type, member)                                    \
+	__extension__({                                                        \
+		struct hlist_node *ps_node_ = (ptr);                           \
+		ps_node_ ? hlist_entry(ps_node_, type, member) : (type *)NULL; \
 	})
 #define hlist_for_each(pos, head) for (pos = (head)->first; pos; pos = pos->next)
-#define hlist_for_each_entry(pos, head, member)                                                    \
-	for (pos = hlist_entry_safe((head)->first, __typeof__(*(pos)), member); pos;               \
+#define hlist_for_each_entry(pos, head, member)                                      \
+	for (pos = hlist_entry_safe((head)->first, __typeof__(*(pos)), member); pos; \
 	     pos = hlist_entry_safe((pos)->member.next, __typeof__(*(pos)), member))
 /* n is a struct hlist_node *. */
-#define hlist_for_each_entry_safe(pos, n, head, member)                                            \
-	for (pos = hlist_entry_safe((head)->first, __typeof__(*(pos)), member);                    \
-	     pos && (n = (pos)->member.next, 1); pos = hlist_entry_safe(n, __typeof__(*(pos)), member))
+#define hlist_for_each_entry_safe(pos, n, head, member)                                                             \
+	for (pos = hlist_entry_safe((head)->first, __typeof__(*(pos)), member); pos && (n = (pos)->member.next, 1); \
+	     pos = hlist_entry_safe(n, __typeof__(*(pos)), member))
 
 #ifdef __cplusplus
 }

@@ -23,25 +23,13 @@
 #define PAGESIM_LOCK_H
 
 #include <pagesim/lock_class.h>
+#include <pagesim/site.h>
 #include <pagesim/task.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/** A place in the source. Lives for ever. */
-struct ps_site {
-	const char *file;
-	int line;
-};
-
-/** The place where this macro stands. Every lock operation has an _at variant that takes it from its caller. */
-#define PS_HERE                                                                                    \
-	__extension__({                                                                            \
-		static const struct ps_site ps_here_ = {__FILE__, __LINE__};                       \
-		&ps_here_;                                                                         \
-	})
 
 /** Past holds of one lock in virtual time; see above. All zero: never held. */
 struct ps_holds {
@@ -51,11 +39,10 @@ struct ps_holds {
 	u32 slice;          /* task_struct.slice of the last holder */
 };
 
-static inline void ps_holds_add(struct ps_holds *h, const struct task_struct *t, ps_ns_t since)
+/** Adds the hold [since, until) of a task in its stretch of running `slice`. */
+static inline void ps_holds_add(struct ps_holds *h, u32 slice, ps_ns_t since, ps_ns_t until)
 {
-	ps_ns_t until = t->now;
-
-	if (h->slice == t->slice || since < h->end) {
+	if (h->slice == slice || since < h->end) {
 		if (since < h->first)
 			h->first = since;
 		h->busy += until - since;
@@ -64,7 +51,7 @@ static inline void ps_holds_add(struct ps_holds *h, const struct task_struct *t,
 		h->first = since;
 		h->busy = until - since;
 		h->count = 1;
-		h->slice = t->slice;
+		h->slice = slice;
 	}
 	if (until > h->end)
 		h->end = until;
@@ -88,9 +75,9 @@ enum ps_lock_report_kind {
 struct ps_lock_report {
 	enum ps_lock_report_kind kind;
 	struct task_struct *task;
-	enum lock_class lc;         /* what the task was about to take or release */
-	const struct ps_site *at;   /* where */
-	enum lock_class held;       /* what it holds that forbids it */
+	enum lock_class lc;       /* what the task was about to take or release */
+	const struct ps_site *at; /* where */
+	enum lock_class held;     /* what it holds that forbids it */
 	const struct ps_site *held_at;
 	const void *lock;
 };
@@ -108,7 +95,8 @@ const char *ps_lock_report_text(const struct ps_lock_report *report, char *buf, 
 /* The lock types call these when PS_HOOK_CHECK is set; bit is 0 but for bit locks. */
 void ps_lock_check_acquire(const void *lock, int bit, enum lock_class lc, unsigned int flags, const struct ps_site *at);
 void ps_lock_acquired(const void *lock, int bit, enum lock_class lc, unsigned int flags, const struct ps_site *at);
-void ps_lock_check_release(const void *lock, int bit, enum lock_class lc, const struct ps_site *at);
+/* Return: whether the task (for a bit lock: anybody) may go on to release it. */
+bool ps_lock_check_release(const void *lock, int bit, enum lock_class lc, unsigned int flags, const struct ps_site *at);
 
 /** How many locks the task holds (with the checker on; 0 without). */
 unsigned int ps_locks_held(const struct task_struct *t);
@@ -117,10 +105,10 @@ bool ps_lock_is_held(const void *lock);
 
 void ps_might_sleep_at(const struct ps_site *at);
 /** Says that this function may sleep, so that a caller under a spinlock is reported even when it happens not to. */
-#define might_sleep()                                                                              \
-	do {                                                                                       \
-		if (unlikely(ps_current->hooks & PS_HOOK_CHECK))                                   \
-			ps_might_sleep_at(PS_HERE);                                                \
+#define might_sleep()                                            \
+	do {                                                     \
+		if (unlikely(ps_current->hooks & PS_HOOK_CHECK)) \
+			ps_might_sleep_at(PS_HERE);              \
 	} while (0)
 
 #ifdef __cplusplus

@@ -17,32 +17,34 @@
 extern "C" {
 #endif
 
-#define PS_LOCK_CLASSES(X)                                                                         \
-	X(INODE_RWSEM, true, "inode->i_rwsem")                                                     \
-	X(MMAP_LOCK, true, "mm->mmap_lock")                                                        \
-	X(INVALIDATE_LOCK, true, "mapping->invalidate_lock")                                       \
-	X(PAGE_LOCK, true, "PG_locked (lock_page)")                                                \
-	X(I_MMAP_RWSEM, true, "mapping->i_mmap_rwsem")                                             \
-	X(ANON_VMA_RWSEM, true, "anon_vma->root->rwsem")                                           \
-	X(PAGE_TABLE_LOCK, false, "mm->page_table_lock")                                           \
-	X(PMD_LOCK, false, "split lock of a page middle directory")                                \
-	X(PTE_LOCK, false, "split lock of a page table")                                           \
-	X(SWAP_LOCK, false, "swap_info->lock, swap cluster")                                       \
-	X(PRIVATE_LOCK, false, "mapping->private_lock")                                            \
-	X(XA_LOCK, false, "mapping->i_pages.xa_lock")                                              \
-	X(SPLIT_QUEUE_LOCK, false, "pgdat->deferred_split_queue")                                  \
-	X(LRU_LOCK, false, "lruvec->lru_lock")                                                     \
-	X(ZONE_LOCK, false, "zone->lock")                                                          \
-	X(PCP_LOCK, false, "per-CPU page lists")                                                   \
-	X(MM_LIST_LOCK, false, "mmlist_lock")                                                      \
-	X(WAITQUEUE_LOCK, false, "wait_queue_head.lock")                                           \
+#define PS_LOCK_CLASSES(X)                                                     \
+	X(INODE_RWSEM, true, "inode->i_rwsem")                                 \
+	X(MMAP_LOCK, true, "mm->mmap_lock")                                    \
+	X(INVALIDATE_LOCK, true, "mapping->invalidate_lock")                   \
+	X(PAGE_LOCK, true, "PG_locked (lock_page)")                            \
+	X(I_MMAP_RWSEM, true, "mapping->i_mmap_rwsem")                         \
+	X(ANON_VMA_RWSEM, true, "anon_vma->root->rwsem")                       \
+	X(BUFFER_LOCK, true, "BH_Lock (lock_buffer)")                          \
+	X(PAGE_TABLE_LOCK, false, "mm->page_table_lock")                       \
+	X(PMD_LOCK, false, "split lock of a page middle directory")            \
+	X(PTE_LOCK, false, "split lock of a page table")                       \
+	X(SWAP_LOCK, false, "swap_info->lock, swap cluster")                   \
+	X(PRIVATE_LOCK, false, "mapping->private_lock")                        \
+	X(XA_LOCK, false, "mapping->i_pages.xa_lock")                          \
+	X(LRU_BATCH_LOCK, false, "per-CPU LRU and mlock batches (local_lock)") \
+	X(SPLIT_QUEUE_LOCK, false, "pgdat->deferred_split_queue")              \
+	X(LRU_LOCK, false, "lruvec->lru_lock")                                 \
+	X(PCP_LOCK, false, "per-CPU page lists")                               \
+	X(ZONE_LOCK, false, "zone->lock")                                      \
+	X(MM_LIST_LOCK, false, "mmlist_lock")                                  \
+	X(WAITQUEUE_LOCK, false, "wait_queue_head.lock")                       \
 	X(LEAF_LOCK, false, "locks under which nothing else is taken")
 
 enum lock_class {
 #define X(name, sleeps, text) name,
 	PS_LOCK_CLASSES(X)
 #undef X
-	NR_LOCK_CLASSES
+		NR_LOCK_CLASSES
 };
 
 /** Return: "PAGE_LOCK"; "?" outside the enum. */
@@ -56,7 +58,7 @@ bool ps_lock_class_sleeps(enum lock_class lc);
 
 /** What a class of locks cost in waiting. Bucket b counts waits of [2^b, 2^(b+1)) ns, bucket 0 also those of 0 ns. */
 struct ps_lock_class_stats {
-	u64 waits;    /* acquisitions that waited */
+	u64 waits; /* acquisitions that waited */
 	ps_ns_t total_ns;
 	ps_ns_t max_ns;
 	u64 hist[PS_LOCK_WAIT_BUCKETS];

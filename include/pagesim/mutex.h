@@ -40,10 +40,10 @@ bool ps_mutex_trylock_at(struct mutex *m, const struct ps_site *at);
 void ps_mutex_unlock_at(struct mutex *m, const struct ps_site *at);
 bool mutex_is_locked(const struct mutex *m);
 
-#define mutex_lock(m)                   ps_mutex_lock_at((m), 0, PS_HERE)
-#define mutex_lock_nested(m, subclass)  ((void)(subclass), ps_mutex_lock_at((m), PS_ACQ_NESTED, PS_HERE))
-#define mutex_trylock(m)                ps_mutex_trylock_at((m), PS_HERE)
-#define mutex_unlock(m)                 ps_mutex_unlock_at((m), PS_HERE)
+#define mutex_lock(m)                  ps_mutex_lock_at((m), 0, PS_HERE)
+#define mutex_lock_nested(m, subclass) ((void)(subclass), ps_mutex_lock_at((m), PS_ACQ_NESTED, PS_HERE))
+#define mutex_trylock(m)               ps_mutex_trylock_at((m), PS_HERE)
+#define mutex_unlock(m)                ps_mutex_unlock_at((m), PS_HERE)
 
 #ifdef __cplusplus
 }

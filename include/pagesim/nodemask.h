@@ -28,8 +28,8 @@ static inline nodemask_t ps_nodemask(u64 bits)
 	return m;
 }
 
-#define NODE_MASK_NONE  ps_nodemask(0)
-#define NODE_MASK_ALL   ps_nodemask(~(u64)0)
+#define NODE_MASK_NONE         ps_nodemask(0)
+#define NODE_MASK_ALL          ps_nodemask(~(u64)0)
 #define nodemask_of_node(node) ps_nodemask((u64)1 << (node))
 
 #define node_set(node, dst)      ((void)((dst).bits |= (u64)1 << (node)))
@@ -69,9 +69,9 @@ static inline nid_t ps_node_from(int from, nodemask_t m)
 }
 
 /** Return: the lowest node of the set, or MAX_NUMNODES. */
-#define first_node(src)           ps_node_from(0, (src))
+#define first_node(src) ps_node_from(0, (src))
 /** Return: the next node above node, or MAX_NUMNODES. */
-#define next_node(node, src)      ps_node_from((node) + 1, (src))
+#define next_node(node, src) ps_node_from((node) + 1, (src))
 
 static inline nid_t ps_next_node_in(nid_t node, nodemask_t m)
 {
@@ -80,9 +80,9 @@ static inline nid_t ps_next_node_in(nid_t node, nodemask_t m)
 	return next < MAX_NUMNODES ? next : ps_node_from(0, m);
 }
 /** Return: the next node above node, from the lowest again after the highest; MAX_NUMNODES for an empty set. */
-#define next_node_in(node, src)   ps_next_node_in((node), (src))
+#define next_node_in(node, src) ps_next_node_in((node), (src))
 
-#define for_each_node_mask(node, mask)                                                             \
+#define for_each_node_mask(node, mask) \
 	for ((node) = first_node(mask); (node) < MAX_NUMNODES; (node) = next_node((node), (mask)))
 
 #ifdef __cplusplus

@@ -16,9 +16,14 @@
 extern "C" {
 #endif
 
+/* A test of the mechanism itself brings its own list. */
+#ifndef PS_QUIRKS_DEF
+#define PS_QUIRKS_DEF <pagesim/quirks.def>
+#endif
+
 enum ps_quirk_id {
-#define PS_QUIRK(id, year, text) PS_QUIRK_##id,
-#include <pagesim/quirks.def>
+#define PS_QUIRK(id, name, year, text) PS_QUIRK_##id,
+#include PS_QUIRKS_DEF
 #undef PS_QUIRK
 	PS_NR_QUIRKS
 };
@@ -43,7 +48,7 @@ static inline bool ps_quirk_set_has(const struct ps_quirk_set *set, int id)
 
 /** Turns a quirk on (or off) in a set. Return: 0, or -EINVAL for an id outside the list. */
 int ps_quirk_set_enable(struct ps_quirk_set *set, int id, bool on);
-/** Finds a quirk by name: lower case, words joined by '-' ("anon-vma-freed-during-migration"). Return: id or -EINVAL. */
+/** Finds a quirk by its name ("anon-vma-freed-during-migration"). Return: id or -EINVAL. */
 int ps_quirk_by_name(const char *name);
 /** Return: the name of a quirk, its year and its line; NULL, 0 and NULL for an id outside the list. */
 const char *ps_quirk_name(int id);

@@ -30,20 +30,19 @@ struct rcu_head {
 	void (*func)(struct rcu_head *head);
 };
 
-void ps_rcu_read_lock_slow(void);
+#ifdef PS_NATIVE
+void ps_rcu_read_lock_native(void);
+#endif
 void ps_rcu_read_unlock_slow(const struct ps_site *at);
 
 /** Opens a read section; sections nest. Inside, nothing may sleep. */
 static inline void rcu_read_lock(void)
 {
 #ifdef PS_NATIVE
-	ps_rcu_read_lock_slow();
+	ps_rcu_read_lock_native();
 #else
-	struct task_struct *t = ps_current;
-
 	ps_point(PS_POINT_RCU_LOCK, NULL);
-	if (unlikely(t->rcu_depth++ == 0))
-		ps_rcu_read_lock_slow();
+	ps_current->rcu_depth++;
 #endif
 }
 
@@ -54,11 +53,14 @@ static inline void ps_rcu_read_unlock_at(const struct ps_site *at)
 #else
 	struct task_struct *t = ps_current;
 
-	ps_point(PS_POINT_RCU_UNLOCK, NULL);
-	if (unlikely(--t->rcu_depth <= 0))
+	if (unlikely(t->hooks || t->rcu_depth <= 0)) {
 		ps_rcu_read_unlock_slow(at);
+		return;
+	}
+	t->rcu_depth--;
 #endif
 }
+/** Closes the innermost read section. */
 #define rcu_read_unlock() ps_rcu_read_unlock_at(PS_HERE)
 
 /** Is the current task in a read section? */
@@ -71,7 +73,11 @@ static inline bool rcu_read_lock_held(void)
 void ps_synchronize_rcu_at(const struct ps_site *at);
 #define synchronize_rcu() ps_synchronize_rcu_at(PS_HERE)
 
-/** Runs func(head) after a grace period. Context: any task; does not sleep; allocates only at the runtime's first. */
+/**
+ * Runs func(head) after a grace period.
+ *
+ * Context: any task; does not sleep. What is queued when the runtime is freed never runs: rcu_barrier() first.
+ */
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
 /** Waits until all callbacks queued so far have run. Context: may sleep, in no read section. */
@@ -79,16 +85,16 @@ void ps_rcu_barrier_at(const struct ps_site *at);
 #define rcu_barrier() ps_rcu_barrier_at(PS_HERE)
 
 /** Reads a published pointer; what it points at is valid until the section ends. */
-#define rcu_dereference(p)               PS_LOAD(p, __ATOMIC_ACQUIRE)
-#define rcu_dereference_raw(p)           rcu_dereference(p)
-#define rcu_dereference_check(p, c)      rcu_dereference(p)
+#define rcu_dereference(p)          PS_LOAD(p, __ATOMIC_ACQUIRE)
+#define rcu_dereference_raw(p)      rcu_dereference(p)
+#define rcu_dereference_check(p, c) rcu_dereference(p)
 /** For the updater, who holds the lock that guards p. */
-#define rcu_dereference_protected(p, c)  PS_LOAD(p, __ATOMIC_RELAXED)
-#define rcu_access_pointer(p)            PS_LOAD(p, __ATOMIC_RELAXED)
+#define rcu_dereference_protected(p, c) PS_LOAD(p, __ATOMIC_RELAXED)
+#define rcu_access_pointer(p)           PS_LOAD(p, __ATOMIC_RELAXED)
 /** Publishes. Pairs with rcu_dereference(). */
-#define rcu_assign_pointer(p, v)         PS_STORE(p, v, __ATOMIC_RELEASE)
+#define rcu_assign_pointer(p, v) PS_STORE(p, v, __ATOMIC_RELEASE)
 /** For what no reader can see yet. */
-#define RCU_INIT_POINTER(p, v)           ((void)((p) = (v)))
+#define RCU_INIT_POINTER(p, v) ((void)((p) = (v)))
 
 #ifdef __cplusplus
 }

@@ -29,21 +29,22 @@ extern "C" {
 
 #define PS_QUANTUM_NS_DEFAULT   1000
 #define PS_STACK_BYTES_DEFAULT  (256 * 1024)
+#define PS_HUNG_TASK_NS_DEFAULT 120000000000ULL
 
 /** One waiting task in a deadlock: task waits at waits_at for an object of class lc that holder took at held_at. */
 struct ps_deadlock_edge {
 	struct task_struct *task;
-	const void *object;            /* lock, word of a bit lock, wait queue, task; NULL: a plain schedule() */
-	int bit;                       /* of a bit lock, else 0 */
-	enum lock_class lc;            /* NR_LOCK_CLASSES: not a lock */
+	const void *object;             /* lock, word of a bit lock, wait queue, task; NULL: a plain schedule() */
+	int bit;                        /* of a bit lock, else 0 */
+	enum lock_class lc;             /* NR_LOCK_CLASSES: not a lock */
 	const struct ps_site *waits_at; /* NULL: unknown */
-	struct task_struct *holder;    /* NULL: nobody known */
-	const struct ps_site *held_at; /* NULL: unknown */
+	struct task_struct *holder;     /* NULL: nobody known */
+	const struct ps_site *held_at;  /* NULL: unknown */
 };
 
 struct ps_deadlock {
 	struct ps_runtime *rt;
-	const struct ps_deadlock_edge *edges; /* one for each waiting task that is not a daemon, by task id */
+	const struct ps_deadlock_edge *edges; /* who waits, by task id: all but daemons that wait for no lock */
 	size_t nr_edges;
 };
 
@@ -52,11 +53,13 @@ const char *ps_deadlock_text(const struct ps_deadlock *deadlock, char *buf, size
 
 /** All zero: the defaults. */
 struct ps_runtime_settings {
-	ps_ns_t quantum_ns;  /* how far a task may run ahead of the next; 0 = PS_QUANTUM_NS_DEFAULT */
-	u64 seed;            /* of the shuffler */
-	size_t stack_bytes;  /* of a fiber, rounded up to pages; 0 = PS_STACK_BYTES_DEFAULT */
-	u32 shuffle;         /* stress: in so many of 65536 schedule points another runnable task goes first */
-	bool no_lockcheck;   /* switches the lock checker off */
+	ps_ns_t quantum_ns;   /* how far a task may run ahead of the next; 0 = PS_QUANTUM_NS_DEFAULT */
+	u64 seed;             /* of the shuffler */
+	size_t stack_bytes;   /* of a fiber, rounded up to pages; 0 = PS_STACK_BYTES_DEFAULT */
+	u32 shuffle;          /* stress: in so many of 65536 schedule points another runnable task goes first */
+	bool no_lockcheck;    /* switches the lock checker off */
+	ps_ns_t hung_task_ns; /* when only daemons ran for so long while others wait, that is a deadlock;
+				 0 = PS_HUNG_TASK_NS_DEFAULT */
 	const struct ps_quirk_set *quirks; /* copied; NULL = none */
 	/*
 	 * Hears of a deadlock, on the host's stack (outside any fiber), and must not return: it leaves by longjmp or ends
@@ -65,14 +68,14 @@ struct ps_runtime_settings {
 	void (*on_deadlock)(void *arg, const struct ps_deadlock *deadlock);
 	/* Hears of a breach of lock rules, where it happens; may return, then the task goes on. NULL: a BUG. */
 	void (*on_lock_report)(void *arg, const struct ps_lock_report *report);
-	void *arg;           /* of both */
+	void *arg; /* of both */
 };
 
 /** The fields here are read by inline functions; the rest is private. */
 struct ps_runtime {
-	ps_ns_t horizon;  /* the running task goes on without asking while its clock is below this */
-	u32 hooks;        /* what its tasks' hooks are */
-	u32 bit_waiters;  /* tasks that wait for a bit; 0 makes wake_up_bit() one load */
+	ps_ns_t horizon; /* the running task goes on without asking while its clock is below this */
+	u32 hooks;       /* what its tasks' hooks are */
+	u32 bit_waiters; /* tasks that wait for a bit; 0 makes wake_up_bit() one load */
 	struct ps_listener *listener;
 };
 
@@ -92,8 +95,12 @@ struct ps_runtime *ps_runtime_new(const struct ps_runtime_settings *settings);
 void ps_runtime_free(struct ps_runtime *rt);
 
 /**
- * Runs tasks until none is runnable or all runnable ones are past `until` (ns; UINT64_MAX: no limit). Native: returns
- * when every task that is not a daemon has ended; `until` means nothing.
+ * Runs tasks until none is runnable or all runnable ones are past `until` (ns). With UINT64_MAX there is no limit, and
+ * daemons that merely sleep do not keep it from returning. Native: returns when every task that is not a daemon has
+ * ended; `until` means nothing.
+ *
+ * When nothing can run any more and a task that is not a daemon waits, that is a deadlock, unless a hosted task exists
+ * that could still be entered and wake it.
  *
  * Context: the host, in no task.
  */
@@ -127,35 +134,40 @@ static inline void ps_charge(ps_ns_t ns, enum ps_time_class tc)
 	t->time[tc] += ns;
 }
 
+void ps_schedule_at(const struct ps_site *at);
+bool ps_schedule_until_at(ps_ns_t deadline, const struct ps_site *at);
+void ps_sleep_until_at(ps_ns_t until, const struct ps_site *at);
+void ps_cond_resched_slow(const struct ps_site *at);
+
 /**
  * Gives up the CPU: with state TASK_RUNNING behind every task that is due, otherwise until woken.
  *
  * Context: no spinlock held, outside RCU. The wait is charged to PS_TIME_WAIT (PS_TIME_IDLE in a daemon).
  */
-void schedule(void);
-/** schedule() that also ends when the clock reaches deadline. Return: true if woken before. */
-bool ps_schedule_until(ps_ns_t deadline);
+#define schedule() ps_schedule_at(PS_HERE)
+/** schedule() that also ends when the clock reaches deadline. Value: true if woken before. */
+#define ps_schedule_until(deadline) ps_schedule_until_at((deadline), PS_HERE)
 /** Sleeps until the clock reaches `until`; no waiting, if it has. Charged to PS_TIME_IDLE. */
-void ps_sleep_until(ps_ns_t until);
+#define ps_sleep_until(until) ps_sleep_until_at((until), PS_HERE)
 /** Makes a waiting task runnable, not before the caller's time. Return: whether it was waiting. */
 bool wake_up_process(struct task_struct *t);
-void ps_cond_resched_slow(void);
 
-/** Lets tasks that are behind catch up, if the current one has run ahead by the quantum. May sleep. */
-static inline void cond_resched(void)
+static inline void ps_cond_resched_at(const struct ps_site *at)
 {
 	struct task_struct *t = ps_current;
 
 	if (unlikely(t->now >= t->rt->horizon || t->hooks))
-		ps_cond_resched_slow();
+		ps_cond_resched_slow(at);
 }
+/** Lets tasks that are behind catch up, if the current one has run ahead by the quantum. Context: may sleep. */
+#define cond_resched() ps_cond_resched_at(PS_HERE)
 
 /** One turn of a loop that waits for another task without sleeping: costs PS_CPU_RELAX_NS, lets the others run. */
 void cpu_relax(void);
 #define PS_CPU_RELAX_NS 20
 
 #define set_current_state(value)   ((void)(ps_point(PS_POINT_WRITE, &ps_current->state), ps_set_state(value)))
-#define __set_current_state(value) ((void)(ps_current->state = (value)))
+#define __set_current_state(value) ps_set_state(value)
 
 static inline void ps_set_state(int value)
 {

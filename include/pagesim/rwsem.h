@@ -32,9 +32,10 @@ struct rw_semaphore {
 	const struct ps_site *at;   /* of the last acquisition */
 	struct ps_waiter *waiters;
 	u32 readers;
-	ps_ns_t since;              /* writer's acquisition; with readers: the first of the current group's */
-	struct ps_holds written;    /* past holds by writers: keep everybody waiting */
-	struct ps_holds read;       /* past holds by groups of readers: keep writers waiting */
+	ps_ns_t since;           /* the writer's acquisition; with readers: the earliest of the current group's */
+	ps_ns_t until;           /* the latest release of the current group of readers */
+	struct ps_holds written; /* past holds by writers: keep everybody waiting */
+	struct ps_holds read;    /* past holds by groups of readers: keep writers waiting */
 #endif
 	unsigned char lclass;
 };

@@ -29,15 +29,15 @@ enum ps_point_kind {
 	PS_POINT_TRY_READ,
 	PS_POINT_RELEASE,
 	PS_POINT_RELEASE_READ,
-	PS_POINT_WAIT,         /* is about to sleep on a queue */
-	PS_POINT_WAKE,         /* wakes a queue or a task */
+	PS_POINT_WAIT, /* is about to sleep on a queue */
+	PS_POINT_WAKE, /* wakes a queue or a task */
 	PS_POINT_RCU_LOCK,
 	PS_POINT_RCU_UNLOCK,
-	PS_POINT_RCU_SYNC,     /* waits for a grace period */
-	PS_POINT_RCU_CALL,     /* queues a callback */
-	PS_POINT_FENCE,        /* smp_mb and its family */
-	PS_POINT_YIELD,        /* cond_resched, cpu_relax */
-	PS_POINT_OTHER,        /* a step the layers above keep apart: TLB flush, page free */
+	PS_POINT_RCU_SYNC, /* waits for a grace period */
+	PS_POINT_RCU_CALL, /* queues a callback */
+	PS_POINT_FENCE,    /* smp_mb and its family */
+	PS_POINT_YIELD,    /* cond_resched, cpu_relax */
+	PS_POINT_OTHER,    /* a step the layers above keep apart: TLB flush, page free */
 	PS_NR_POINTS
 };
 

@@ -79,7 +79,7 @@ static inline void ps_spin_unlock_at(spinlock_t *l, const struct ps_site *at)
 		return;
 	}
 	l->holder = NULL;
-	ps_holds_add(&l->holds, t, l->since);
+	ps_holds_add(&l->holds, t->slice, l->since, t->now);
 #endif
 }
 
@@ -126,11 +126,11 @@ static inline bool spin_is_contended(const spinlock_t *l)
 #define spin_lock_nested(l, subclass) ((void)(subclass), ps_spin_lock_at((l), PS_ACQ_NESTED, PS_HERE))
 
 /* Interrupts are not modelled: these are the plain ones. */
-#define spin_lock_irq(l)                  spin_lock(l)
-#define spin_unlock_irq(l)                spin_unlock(l)
-#define spin_lock_irqsave(l, flags)       ((void)((flags) = 0), spin_lock(l))
-#define spin_unlock_irqrestore(l, flags)  ((void)(flags), spin_unlock(l))
-#define assert_spin_locked(l)             VM_BUG_ON(!spin_is_locked(l))
+#define spin_lock_irq(l)                 spin_lock(l)
+#define spin_unlock_irq(l)               spin_unlock(l)
+#define spin_lock_irqsave(l, flags)      ((void)((flags) = 0), spin_lock(l))
+#define spin_unlock_irqrestore(l, flags) ((void)(flags), spin_unlock(l))
+#define assert_spin_locked(l)            VM_BUG_ON(!spin_is_locked(l))
 
 #ifdef __cplusplus
 }

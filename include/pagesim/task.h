@@ -20,6 +20,7 @@
 #define PAGESIM_TASK_H
 
 #include <pagesim/lock_class.h>
+#include <pagesim/site.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -30,24 +31,25 @@ struct ps_runtime;
 struct ps_machine;
 struct ps_stats;
 struct mm_struct;
+struct mempolicy;
 
 /* Where virtual time goes. The sum over the classes is always now - started. */
-#define PS_TIME_CLASSES(X)                                                                         \
-	X(ACCESS, "access")   /* loads and stores that reach their page */                         \
-	X(FAULT, "fault")     /* page faults, without what is counted below */                     \
-	X(MIGRATE, "migrate") /* unmapping, restoring, shootdowns */                               \
-	X(COPY, "copy")       /* page contents, zeroing included */                                \
-	X(WAIT, "wait")       /* for a lock or an event */                                         \
-	X(SCAN, "scan")       /* NUMA scanning, LRU scanning */                                    \
-	X(RECLAIM, "reclaim")                                                                      \
-	X(SYSCALL, "syscall")                                                                      \
-	X(IDLE, "idle")       /* asleep by own wish, or a daemon without work */
+#define PS_TIME_CLASSES(X)                                                     \
+	X(ACCESS, "access")   /* loads and stores that reach their page */     \
+	X(FAULT, "fault")     /* page faults, without what is counted below */ \
+	X(MIGRATE, "migrate") /* unmapping, restoring, shootdowns */           \
+	X(COPY, "copy")       /* page contents, zeroing included */            \
+	X(WAIT, "wait")       /* for a lock or an event */                     \
+	X(SCAN, "scan")       /* NUMA scanning, LRU scanning */                \
+	X(RECLAIM, "reclaim")                                                  \
+	X(SYSCALL, "syscall")                                                  \
+	X(IDLE, "idle") /* asleep by own wish, or a daemon without work */
 
 enum ps_time_class {
 #define X(name, text) PS_TIME_##name,
 	PS_TIME_CLASSES(X)
 #undef X
-	PS_NR_TIME_CLASSES
+		PS_NR_TIME_CLASSES
 };
 
 /** Return: "access", "fault", ...; "?" outside the enum. */
@@ -62,24 +64,27 @@ const char *ps_time_class_name(enum ps_time_class tc);
 /* Who wants to hear of this task's steps; 0 is the fast path everywhere. */
 #define PS_HOOK_POINT 1u /* a listener hears schedule points (sched_point.h) */
 #define PS_HOOK_CHECK 2u /* the lock checker follows (lock.h) */
+#define PS_HOOK_RCU   4u /* a grace period waits for the end of its read section */
 
 /** Fields marked (rt) are the runtime's to write; the rest is set by whoever creates the task, and is inherited. */
 struct task_struct {
-	ps_ns_t now;                  /* virtual time of this thread; grows by ps_charge() and by waiting */
-	u32 hooks;                    /* (rt) PS_HOOK_* */
-	u32 slice;                    /* (rt) number of this stretch of running without a switch */
-	struct ps_runtime *rt;        /* (rt) */
-	int cpu;                      /* simulated CPU */
-	int rcu_depth;                /* (rt) nesting of rcu_read_lock() */
+	ps_ns_t now;           /* virtual time of this thread; grows by ps_charge() and by waiting */
+	u32 hooks;             /* (rt) PS_HOOK_* */
+	u32 slice;             /* (rt) number of this stretch of running without a switch */
+	struct ps_runtime *rt; /* (rt) */
+	int cpu;               /* simulated CPU */
+	int rcu_depth;         /* (rt) nesting of rcu_read_lock() */
 	struct ps_machine *machine;
 	struct ps_stats *stats;
-	struct mm_struct *mm;         /* NULL for a kernel thread */
+	struct mm_struct *mm; /* NULL for a kernel thread */
 	ps_ns_t time[PS_NR_TIME_CLASSES];
-	ps_ns_t started;              /* (rt) its clock when it was created */
-	int state;                    /* TASK_*; written by set_current_state() and by the waker */
-	u32 id;                       /* (rt) creation number within the runtime, from 1 */
+	ps_ns_t started; /* (rt) its clock when it was created */
+	int state;       /* TASK_*; written by set_current_state() and by the waker */
+	u32 id;          /* (rt) creation number within the runtime, from 1 */
 	char comm[24];
-	void *task_private;           /* whose the task is, e.g. the replayed process */
+	struct mempolicy *mempolicy; /* the task's own, or NULL: not inherited, fork copies it */
+	bool unprivileged;           /* without CAP_SYS_NICE */
+	void *task_private;          /* whose the task is, e.g. the replayed process */
 };
 
 /** The running task. The only thread-local the layers above know. */
@@ -126,14 +131,17 @@ bool ps_task_is_hosted(const struct task_struct *t);
 /** Has its function returned (or has it been abandoned)? Never true for a hosted task. */
 bool ps_task_ended(const struct task_struct *t);
 
-/** Asks a task to end: kthread_should_stop() turns true and it is woken. kthread_stop() also waits for its end. */
+/** Asks a task to end: kthread_should_stop() turns true and it is woken. */
 void ps_task_ask_stop(struct task_struct *t);
-void kthread_stop(struct task_struct *t);
 /** Has somebody asked the current task to end? */
 bool kthread_should_stop(void);
 
+void ps_task_join_at(struct task_struct *t, const struct ps_site *at);
+void ps_kthread_stop_at(struct task_struct *t, const struct ps_site *at);
 /** Waits until t has ended. Context: in a task other than t; may sleep. */
-void ps_task_join(struct task_struct *t);
+#define ps_task_join(t) ps_task_join_at((t), PS_HERE)
+/** Asks t to end and waits for it. Context: as ps_task_join(). */
+#define kthread_stop(t) ps_kthread_stop_at((t), PS_HERE)
 
 /**
  * Ends the current fiber here and now, without unwinding: its locks stay held, its stack is dropped. What a BUG handler

@@ -34,31 +34,32 @@ typedef u32 gfp_t;
 /** Virtual time or a duration, in nanoseconds. */
 typedef u64 ps_ns_t;
 
+#define U64_MAX UINT64_MAX
 #define NUMA_NO_NODE (-1)
 #define MAX_NUMNODES 64
-#define PAGE_SHIFT 12
-#define PAGE_SIZE (1UL << PAGE_SHIFT)
-#define PAGE_MASK (~(PAGE_SIZE - 1))
+#define PAGE_SHIFT   12
+#define PAGE_SIZE    (1UL << PAGE_SHIFT)
+#define PAGE_MASK    (~(PAGE_SIZE - 1))
 
 #ifndef likely
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define ps_min(a, b)                                                                               \
-	__extension__({                                                                            \
-		__typeof__(a) ps_a_ = (a);                                                         \
-		__typeof__(b) ps_b_ = (b);                                                         \
-		ps_a_ < ps_b_ ? ps_a_ : ps_b_;                                                     \
+#define ps_min(a, b)                           \
+	__extension__({                        \
+		__typeof__(a) ps_a_ = (a);     \
+		__typeof__(b) ps_b_ = (b);     \
+		ps_a_ < ps_b_ ? ps_a_ : ps_b_; \
 	})
-#define ps_max(a, b)                                                                               \
-	__extension__({                                                                            \
-		__typeof__(a) ps_a_ = (a);                                                         \
-		__typeof__(b) ps_b_ = (b);                                                         \
-		ps_a_ > ps_b_ ? ps_a_ : ps_b_;                                                     \
+#define ps_max(a, b)                           \
+	__extension__({                        \
+		__typeof__(a) ps_a_ = (a);     \
+		__typeof__(b) ps_b_ = (b);     \
+		ps_a_ > ps_b_ ? ps_a_ : ps_b_; \
 	})
 
 #endif

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 typedef struct wait_queue_head {
-	spinlock_t lock;       /* guards head and the entries on it */
+	spinlock_t lock; /* guards head and the entries on it */
 	struct list_head head;
 } wait_queue_head_t;
 
@@ -48,8 +48,8 @@ struct wait_queue_entry {
 void init_waitqueue_head(wait_queue_head_t *q);
 /** Makes an entry of the current task that autoremove_wake_function() takes off the queue. */
 void init_wait(struct wait_queue_entry *wait);
-#define DEFINE_WAIT(name)                                                                          \
-	struct wait_queue_entry name;                                                              \
+#define DEFINE_WAIT(name)             \
+	struct wait_queue_entry name; \
 	init_wait(&name)
 
 int autoremove_wake_function(struct wait_queue_entry *wait, int sync, void *key);
@@ -63,40 +63,40 @@ void finish_wait(wait_queue_head_t *q, struct wait_queue_entry *wait);
 
 /** Wakes all non-exclusive and nr exclusive entries (0: all), passing key to their functions. Return: entries woken. */
 int ps_wake_up_key(wait_queue_head_t *q, int nr_exclusive, void *key);
-#define wake_up(q)         ((void)ps_wake_up_key((q), 1, NULL))
-#define wake_up_nr(q, nr)  ((void)ps_wake_up_key((q), (nr), NULL))
-#define wake_up_all(q)     ((void)ps_wake_up_key((q), 0, NULL))
+#define wake_up(q)               ((void)ps_wake_up_key((q), 1, NULL))
+#define wake_up_nr(q, nr)        ((void)ps_wake_up_key((q), (nr), NULL))
+#define wake_up_all(q)           ((void)ps_wake_up_key((q), 0, NULL))
 #define wake_up_interruptible(q) wake_up(q)
 /** Is anybody on the queue? Without the lock: only a hint, as in Linux. */
 bool waitqueue_active(wait_queue_head_t *q);
 
 /** Sleeps until cond holds. Context: may sleep. */
-#define wait_event(q, cond)                                                                        \
-	do {                                                                                       \
-		DEFINE_WAIT(ps_wait_);                                                             \
-		for (;;) {                                                                         \
-			prepare_to_wait((q), &ps_wait_, TASK_UNINTERRUPTIBLE);                     \
-			if (cond)                                                                  \
-				break;                                                             \
-			schedule();                                                                \
-		}                                                                                  \
-		finish_wait((q), &ps_wait_);                                                       \
+#define wait_event(q, cond)                                                    \
+	do {                                                                   \
+		DEFINE_WAIT(ps_wait_);                                         \
+		for (;;) {                                                     \
+			prepare_to_wait((q), &ps_wait_, TASK_UNINTERRUPTIBLE); \
+			if (cond)                                              \
+				break;                                         \
+			schedule();                                            \
+		}                                                              \
+		finish_wait((q), &ps_wait_);                                   \
 	} while (0)
 
 /** Sleeps until cond holds or the clock reaches deadline (ns). Value: whether cond held. */
-#define ps_wait_event_until(q, cond, deadline)                                                     \
-	__extension__({                                                                            \
-		bool ps_held_;                                                                     \
-		DEFINE_WAIT(ps_wait_);                                                             \
-		for (;;) {                                                                         \
-			prepare_to_wait((q), &ps_wait_, TASK_UNINTERRUPTIBLE);                     \
-			ps_held_ = !!(cond);                                                       \
-			if (ps_held_ || ps_now() >= (deadline))                                    \
-				break;                                                             \
-			ps_schedule_until(deadline);                                               \
-		}                                                                                  \
-		finish_wait((q), &ps_wait_);                                                       \
-		ps_held_;                                                                          \
+#define ps_wait_event_until(q, cond, deadline)                                 \
+	__extension__({                                                        \
+		bool ps_held_;                                                 \
+		DEFINE_WAIT(ps_wait_);                                         \
+		for (;;) {                                                     \
+			prepare_to_wait((q), &ps_wait_, TASK_UNINTERRUPTIBLE); \
+			ps_held_ = !!(cond);                                   \
+			if (ps_held_ || ps_now() >= (deadline))                \
+				break;                                         \
+			ps_schedule_until(deadline);                           \
+		}                                                              \
+		finish_wait((q), &ps_wait_);                                   \
+		ps_held_;                                                      \
 	})
 
 #ifdef __cplusplus

@@ -40,9 +40,9 @@ void wake_up_bit(unsigned long *word, int bit);
 #define wait_on_bit_lock(word, bit, lc) ps_bit_lock_at((word), (bit), (lc), 0, PS_HERE)
 /** The same for a second lock of the class, in an order the caller vouches for. */
 #define wait_on_bit_lock_nested(word, bit, lc) ps_bit_lock_at((word), (bit), (lc), PS_ACQ_NESTED, PS_HERE)
-#define bit_trylock(word, bit, lc)      ps_bit_trylock_at((word), (bit), (lc), PS_HERE)
-#define bit_unlock(word, bit, lc)       ps_bit_unlock_at((word), (bit), (lc), PS_HERE)
-#define wait_on_bit(word, bit, lc)      ps_wait_on_bit_at((word), (bit), (lc), PS_HERE)
+#define bit_trylock(word, bit, lc)             ps_bit_trylock_at((word), (bit), (lc), PS_HERE)
+#define bit_unlock(word, bit, lc)              ps_bit_unlock_at((word), (bit), (lc), PS_HERE)
+#define wait_on_bit(word, bit, lc)             ps_wait_on_bit_at((word), (bit), (lc), PS_HERE)
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a workload does to memory: an access that misses the TLB, and the page fault behind it.
+ *
+ *   access ── TLB hit ──> done (replay does this itself, inline)
+ *          └─ miss ─> walk ── entry allows it ──> set accessed/dirty, fill the TLB
+ *                          └─ no ──> fault: find the VMA, mmap_lock for reading, handle_mm_fault(), try again
+ *
+ * Fidelity: exact against mm/memory.c and mm/huge_memory.c of 6.1 for anonymous, file, copy-on-write, THP, migration-entry
+ * and NUMA hint faults; no userfaultfd, no KSM; swap-in is not in this slice.
+ *
+ * Layer: fault
+ */
+#ifndef PAGESIM_FAULT_H
+#define PAGESIM_FAULT_H
+
+#include <pagesim/mm.h>
+#include <pagesim/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct page;
+
+/** What the fault is for. */
+#define FAULT_FLAG_WRITE   0x01u
+#define FAULT_FLAG_USER    0x40u
+#define FAULT_FLAG_REMOTE  0x80u /* not by the current task's own access (GUP) */
+#define FAULT_FLAG_UNSHARE 0x400u /* make an anonymous page exclusive without writing */
+
+/** How a fault ended; OR of these. 0: handled, retry the access. */
+typedef unsigned int vm_fault_t;
+#define VM_FAULT_OOM	  0x001u
+#define VM_FAULT_SIGBUS	  0x002u
+#define VM_FAULT_MAJOR	  0x004u
+#define VM_FAULT_SIGSEGV  0x040u
+#define VM_FAULT_NOPAGE	  0x100u
+#define VM_FAULT_FALLBACK 0x800u /* a huge page could not be used: go on with small ones */
+#define VM_FAULT_ERROR	  (VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV)
+
+/** What kinds of fault a task took; read by the report. */
+enum ps_fault_kind {
+	PS_FAULT_ANON,	    /* first touch of anonymous memory */
+	PS_FAULT_ZERO,	    /* mapped the zero page */
+	PS_FAULT_FILE,	    /* mapped a page-cache page */
+	PS_FAULT_COW,	    /* copied on write */
+	PS_FAULT_REUSE,	    /* made writable in place */
+	PS_FAULT_THP,	    /* mapped a huge page */
+	PS_FAULT_HINT,	    /* NUMA hint fault */
+	PS_FAULT_MIGRATION, /* waited for a migration entry */
+	PS_NR_FAULT_KINDS,
+};
+const char *ps_fault_kind_name(enum ps_fault_kind kind);
+
+/** How huge pages are used: /sys/kernel/mm/transparent_hugepage. */
+enum thp_mode { THP_MADVISE, THP_ALWAYS, THP_NEVER };
+enum thp_defrag { THP_DEFRAG_MADVISE, THP_DEFRAG_ALWAYS, THP_DEFRAG_DEFER, THP_DEFRAG_NEVER };
+
+/** What NUMA balancing decides about; set by a policy, NULL functions mean no. */
+struct numa_hooks {
+	/**
+	 * A hint fault found the page on its node: should it move to the faulting CPU's node?
+	 * Return: the node to move it to, or NUMA_NO_NODE.
+	 * Context: page-table lock held, the page is referenced by the caller.
+	 */
+	nid_t (*misplaced)(struct page *page, struct vm_area_struct *vma, u64 addr, nid_t page_nid);
+	/** Moves the page; consumes the reference. Return: true if it moved. Context: no locks but mmap_lock. */
+	bool (*migrate)(struct page *page, struct vm_area_struct *vma, nid_t nid);
+	/** The fault is over: `pages` base pages on `nid`, moved or not. */
+	void (*faulted)(struct mm_struct *mm, nid_t nid, unsigned int pages, bool moved, bool failed);
+};
+
+/** Settings and counts of one machine's fault handling; in machine->faults. */
+struct ps_faults {
+	enum thp_mode thp_enabled;
+	enum thp_defrag thp_defrag;
+	bool no_zero_page; /* transparent_hugepage/use_zero_page = 0 */
+	struct numa_hooks numa;
+	unsigned int numa_balancing; /* 0, or OR of NUMA_BALANCING_* */
+	u64 count[PS_NR_FAULT_KINDS];
+	struct page *huge_zero_page; /* NULL until somebody reads untouched huge memory */
+	long huge_zero_users;	     /* address spaces that use it */
+};
+#define NUMA_BALANCING_NORMAL	      1u
+#define NUMA_BALANCING_MEMORY_TIERING 2u
+
+/** Prepares the machine for faults; installs the cache's unmap hooks. Return: 0 or -ENOMEM. */
+int ps_faults_init(struct ps_machine *machine);
+void ps_faults_destroy(struct ps_machine *machine);
+/** Gives the huge zero page back if no address space uses it. Return: pages freed. Fidelity: exact, its shrinker. */
+unsigned long shrink_huge_zero_page(struct ps_machine *machine);
+
+/**
+ * Handles one fault on an address of the VMA.
+ * Context: mmap_lock for reading; may sleep. Return: VM_FAULT_*.
+ */
+vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags);
+
+/** What the current task's access came to. */
+struct ps_access {
+	pfn_t pfn;
+	nid_t nid;
+	bool faulted; /* at least one fault was taken */
+};
+/**
+ * One load or store by the current task on its CPU, with everything hardware and kernel do for it; charges what it costs
+ * but the access to memory itself.
+ * Context: current->mm set; may sleep.
+ * Return: 0 with *ret filled in (NULL allowed); -EFAULT (SIGSEGV), -ENXIO (SIGBUS), -ENOMEM (OOM kill).
+ */
+int ps_mmu_access(u64 addr, bool write, struct ps_access *ret);
+/** The same with the TLB known to have missed or to forbid it: walk first. */
+int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret);
+
+/** The page of a file mapping's fault source, which follows the VMA's memory policy. */
+struct ps_page_source;
+void ps_vma_page_source(struct vm_area_struct *vma, struct ps_page_source *ret_source);
+
+/** Faults in [start, end): write faults where the VMA is writable and private. Return: 0, -ENOMEM, -EFAULT. */
+int populate_vma_page_range(struct vm_area_struct *vma, u64 start, u64 end);
+int mm_populate(struct mm_struct *mm, u64 start, u64 len);
+
+/** May this VMA have a huge page at addr at all, and do the settings want one? (hugepage_vma_check) */
+bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault);
+/** Does the huge page around addr lie within the VMA and its file offset agree? */
+bool transhuge_vma_suitable(const struct vm_area_struct *vma, u64 addr);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system calls that change an address space, on the current task's mm: mmap and its family, and fork and exit.
+ *
+ * Addresses and lengths are in bytes and page aligned; a length that is not is rounded up, an address that is not is
+ * -EINVAL, as in the kernel. All take mmap_lock themselves, may sleep and allocate.
+ *
+ * Fidelity: exact against mm/mmap.c, mprotect.c, mremap.c, madvise.c and kernel/fork.c of 6.1 for the flags named here;
+ * there is no stack growth, no hugetlbfs, no userfaultfd, no limits (ulimit, overcommit).
+ *
+ * Layer: fault
+ */
+#ifndef PAGESIM_MMAP_H
+#define PAGESIM_MMAP_H
+
+#include <pagesim/mm.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct inode;
+struct ps_machine;
+struct task_struct;
+
+#define PS_PROT_NONE  0u
+#define PS_PROT_READ  1u
+#define PS_PROT_WRITE 2u
+
+#define PS_MAP_SHARED	       0x01u
+#define PS_MAP_POPULATE	       0x02u
+#define PS_MAP_FIXED	       0x04u /* replace what is there */
+#define PS_MAP_FIXED_NOREPLACE 0x08u /* -EEXIST if something is there */
+
+/**
+ * Maps [addr, addr + len). inode NULL is anonymous memory (shared: a nameless tmpfs file), else the file from page
+ * `pgoff`; the mapping takes its own reference.
+ * Return: 0; -EINVAL, -EEXIST, -ENOMEM (address space exhausted or out of memory).
+ */
+int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned int flags, struct inode *inode,
+	    pgoff_t pgoff);
+/** Return: 0; -EINVAL; -ENOMEM (splitting a VMA). */
+int do_munmap(struct mm_struct *mm, u64 start, u64 len);
+/** Return: 0; -ENOMEM (a hole in the range: what lies before it is changed); -EACCES; -EINVAL. */
+int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot);
+/**
+ * mremap(MREMAP_MAYMOVE | MREMAP_FIXED) to a new place of the same length. What is at the new place is unmapped.
+ * Return: 0; -EFAULT (no mapping, or more than one, at old); -EINVAL (overlap); -ENOMEM.
+ */
+int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr);
+
+enum ps_madvice {
+	PS_MADV_DONTNEED,
+	PS_MADV_HUGEPAGE,
+	PS_MADV_NOHUGEPAGE,
+	PS_MADV_REMOVE,
+	PS_MADV_POPULATE_READ,
+	PS_MADV_POPULATE_WRITE,
+	PS_MADV_WILLNEED,
+	PS_MADV_DONTFORK,
+	PS_MADV_DOFORK,
+	PS_MADV_COLD,
+	PS_MADV_FREE,
+};
+/** Return: 0; -EINVAL; -ENOMEM (a hole in the range; the rest is advised); -EFAULT. */
+int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice);
+/** mlock and munlock. Return: 0; -ENOMEM (a hole, or memory could not be faulted in); -EINVAL. */
+int do_mlock(struct mm_struct *mm, u64 start, u64 len);
+int do_munlock(struct mm_struct *mm, u64 start, u64 len);
+/** brk(2): the heap that begins at `start` now ends at `end` instead of `old_end`. Return: 0; -ENOMEM. */
+int do_brk(struct mm_struct *mm, u64 start, u64 old_end, u64 end);
+/** 4 > /proc/PID/clear_refs: clears soft-dirty and write-protects. Return: 0. */
+int clear_soft_dirty(struct mm_struct *mm);
+
+/** fork: a copy of oldmm, sharing all pages. Context: takes both mmap_locks. Return: 0 and *ret_mm (one user); -ENOMEM. */
+int dup_mm(struct mm_struct *oldmm, struct mm_struct **ret_mm);
+/** Unmaps everything. Context: last user. */
+void exit_mmap(struct mm_struct *mm);
+/** One more / one less user; the last one unmaps everything and frees the mm. */
+void mmget(struct mm_struct *mm);
+void mmput(struct mm_struct *mm);
+
+/* ---- pieces that other layers need; Context: mmap_lock for writing */
+
+/** Cuts vma at addr; the new VMA is the part below (new_below) or above. Return: 0, -ENOMEM. */
+int split_vma(struct vm_area_struct *vma, u64 addr, bool new_below);
+/** What two VMAs must have in common to be one, besides being neighbours. */
+struct vma_attributes {
+	u64 vm_flags;
+	struct mempolicy *policy;
+};
+/**
+ * Gives the part [start, end) of vma new attributes: merges it with neighbours that have the same, or splits vma where it
+ * must. Return: 0 and the VMA that now holds the part in *ret_vma; -ENOMEM.
+ */
+int vma_modify(struct vm_area_struct *vma, u64 start, u64 end, const struct vma_attributes *attributes,
+	       struct vm_area_struct **ret_vma);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

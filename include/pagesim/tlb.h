@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The two-level TLB of one CPU: a small first level for base pages, one for huge pages, and a unified second level,
+ * each set associative, tagged by address space. A lookup says in one word which frame, which
+ * node, which permissions and at which level it hit, so that the hot path of an access needs neither the page table nor
+ * struct page.
+ *
+ * Names in this file:
+ *   vpn   - virtual page number, virtual address / PAGE_SIZE
+ *   asid  - number of the address space (an mm's id), 1 .. PS_TLB_MAX_ASID
+ *   word  - what a lookup returns and an entry holds: PFN, node and PS_TLB_* flags; 0 = miss
+ *   tag   - asid, page size and page number of an entry in one u64; 0 = no entry
+ *
+ * The second level is inclusive: what is in a first level is in the second. So one probe decides hit or miss, and a
+ * first level is only a list of places in the second, per set:
+ *
+ *      L1 set                      L2 set
+ *     +---------------------+     +-------------------------------+-------+      +-----------+----------
+ *     | place of each way --+---> | 16 bits of each way's tag     | recent| ...  | tag, word | tag, word
+ *     | recent ways         |     | (one compare finds a hit)     | ways  |      | of way 0  | of way 1 ...
+ *     +---------------------+     +-------------------------------+-------+      +-----------+----------
+ *
+ * Replacement at both levels is pseudo-LRU by recent bits: a use sets the way's bit; when all are set, only that one
+ * stays. The victim is the lowest way whose bit is clear; there is always one, so a set has at least two ways. Losing an entry clears its bit.
+ * A new entry in place of an old one takes the old one's way in the first level too, if it had one there.
+ *
+ * What hardware does differently: second levels are mostly not inclusive; sets are chosen by a hash on some CPUs, here by the low bits of the page number; there is no separate instruction TLB and no page walk
+ * cache (its effect is in the cost of a walk step).
+ *
+ * Locking: a TLB belongs to its CPU. In the fiber build nothing else runs during an operation. In the native build
+ * (PS_NATIVE) a spin bit of the TLB makes each operation atomic, remote flushes included.
+ *
+ * Layer: machine
+ */
+#ifndef PAGESIM_TLB_H
+#define PAGESIM_TLB_H
+
+#include <pagesim/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PS_TLB_MAX_ASID ((1u << 26) - 1)
+#define PS_TLB_PFN_BITS 36
+#define PS_TLB_PFN_MASK ((1ull << PS_TLB_PFN_BITS) - 1)
+#define PS_TLB_NID_SHIFT 36
+/* Flags of a word. */
+#define PS_TLB_VALID (1ull << 42)
+/** A huge page: PFN of its first frame, entry covers 1 << pt_bits pages. */
+#define PS_TLB_HUGE  (1ull << 43)
+/** The entry was writable. */
+#define PS_TLB_WRITE (1ull << 44)
+/** The entry was dirty: a store through it needs no walk. */
+#define PS_TLB_DIRTY (1ull << 45)
+/** Only in what a lookup returns: the first level had it. */
+#define PS_TLB_L1_SHIFT 46
+#define PS_TLB_L1    (1ull << PS_TLB_L1_SHIFT)
+/** Free for the user: kept as inserted. */
+#define PS_TLB_USER  (1ull << 47)
+
+#define PS_TLB_L1_WAYS 8
+#define PS_TLB_L2_WAYS 16
+
+/** struct ps_tlb_geometry - entries and ways; entries / ways is a power of two. All zero = Skylake's. */
+struct ps_tlb_geometry {
+	u32 l1_small_entries, l1_small_ways;
+	u32 l1_huge_entries, l1_huge_ways;
+	u32 l2_entries, l2_ways;
+};
+
+struct ps_tlb_entry {
+	u64 tag;
+	u64 word;
+};
+
+/* One host cache line. */
+struct ps_tlb_l2_set {
+	u16 partial[PS_TLB_L2_WAYS];
+	u32 recent;
+	u32 reserved[7];
+};
+
+struct ps_tlb_l1_set {
+	/* Place in the second level (set * PS_TLB_L2_WAYS + way) + 1; 0 = none. */
+	u16 place[PS_TLB_L1_WAYS];
+	/* Way w has bit 2 w. */
+	u32 recent;
+	u32 reserved[3];
+};
+
+/** struct ps_tlb - one CPU's TLB. Read the counters with ps_tlb_counts. */
+struct ps_tlb {
+	struct ps_tlb_l2_set *l2;
+	/* Entries of the second level by place. */
+	struct ps_tlb_entry *entry;
+	struct ps_tlb_l1_set *l1;
+	u32 l2_mask;
+	u32 l2_all;      /* a bit per way */
+	u32 l1_mask[2];  /* [huge] */
+	u32 l1_first[2]; /* [huge]: first set in l1 */
+	u32 l1_all[2];   /* [huge]: bit 2 w per way w */
+	u32 huge_shift;  /* pt_bits */
+	u32 nr_huge;     /* huge entries present */
+	u32 lock;        /* native build only */
+	u64 lookups;
+	u64 l1_hits;
+	u64 misses;
+	struct ps_tlb_geometry geometry;
+	void *memory;
+};
+
+/** struct ps_tlb_counts - lookups by outcome. */
+struct ps_tlb_counts {
+	u64 l1_hits;
+	u64 l2_hits;
+	u64 misses;
+};
+
+/* Parts of a word. ps_tlb_pfn: the frame of @vpn itself, also inside a huge page. */
+static inline nid_t ps_tlb_nid(u64 word)
+{
+	return (nid_t)((word >> PS_TLB_NID_SHIFT) & 63);
+}
+
+static inline pfn_t ps_tlb_pfn(const struct ps_tlb *tlb, u64 word, u64 vpn)
+{
+	u64 inside = (0 - (u64)!!(word & PS_TLB_HUGE)) & ((1ull << tlb->huge_shift) - 1);
+
+	return (word & PS_TLB_PFN_MASK) + (vpn & inside);
+}
+
+/* The tag of an entry; asid 0 is nobody, so no tag of an entry is 0. */
+static inline u64 ps_tlb_tag(u32 asid, u64 page, unsigned huge)
+{
+	return ((u64)asid << 38) | (page << 1) | huge;
+}
+
+static inline u16 ps_tlb_partial(u64 tag)
+{
+	return (u16)((tag * 0x9e3779b97f4a7c15ull) >> 48);
+}
+
+#ifdef PS_NATIVE
+static inline void ps_tlb_lock(struct ps_tlb *tlb)
+{
+	while (__atomic_exchange_n(&tlb->lock, 1, __ATOMIC_ACQUIRE))
+		;
+}
+
+static inline void ps_tlb_unlock(struct ps_tlb *tlb)
+{
+	__atomic_store_n(&tlb->lock, 0, __ATOMIC_RELEASE);
+}
+#else
+static inline void ps_tlb_lock(struct ps_tlb *tlb)
+{
+	(void)tlb;
+}
+
+static inline void ps_tlb_unlock(struct ps_tlb *tlb)
+{
+	(void)tlb;
+}
+#endif
+
+#ifdef __SSE2__
+typedef char ps_v16s8 __attribute__((vector_size(16)));
+typedef s16 ps_v8s16 __attribute__((vector_size(16)));
+#endif
+
+/* Bit w set: the 16 bits of way w's tag are @partial. */
+static inline u32 ps_tlb_candidates(const struct ps_tlb_l2_set *set, u16 partial)
+{
+#ifdef __SSE2__
+	s16 p = (s16)partial;
+	ps_v8s16 want = {p, p, p, p, p, p, p, p};
+	const ps_v8s16 *have = (const ps_v8s16 *)(const void *)set->partial;
+	ps_v8s16 low = (ps_v8s16)(have[0] == want), high = (ps_v8s16)(have[1] == want);
+
+	return (u32)__builtin_ia32_pmovmskb128((ps_v16s8)__builtin_ia32_packsswb128(low, high));
+#else
+	u32 mask = 0;
+
+	for (unsigned w = 0; w < PS_TLB_L2_WAYS; w++)
+		mask |= (u32)(set->partial[w] == partial) << w;
+	return mask;
+#endif
+}
+
+/* The way of @set, whose entries are @entry, that holds @tag, or -1. */
+static inline int ps_tlb_find(const struct ps_tlb_l2_set *set, const struct ps_tlb_entry *entry, u64 tag)
+{
+	u32 mask = ps_tlb_candidates(set, ps_tlb_partial(tag));
+
+	while (mask) {
+		int way = __builtin_ctz(mask);
+
+		if (likely(entry[way].tag == tag))
+			return way;
+		mask &= mask - 1;
+	}
+	return -1;
+}
+
+/* Recent bits after a use of @way, of ways @all. */
+static inline u32 ps_tlb_used(u32 recent, u32 way, u32 all)
+{
+	u32 bit = 1u << way;
+
+	recent |= bit;
+	return recent == all ? bit : recent;
+}
+
+/*
+ * The entry at @place is used by a first-level set: it is there afterwards. Without a branch: bits 0 .. 15 say where it
+ * is (two for each way), the bits above say who could go, and the lowest bit of all decides.
+ * Return: whether it was there before.
+ */
+static inline u32 ps_tlb_l1_use(struct ps_tlb_l1_set *set, u32 all, u32 place)
+{
+	u32 recent = set->recent, way, bit;
+#ifdef __SSE2__
+	s16 p = (s16)(place + 1);
+	ps_v8s16 want = {p, p, p, p, p, p, p, p};
+	ps_v8s16 have = *(const ps_v8s16 *)(const void *)set->place;
+	u32 here = (u32)__builtin_ia32_pmovmskb128((ps_v16s8)(have == want));
+#else
+	u32 here = 0;
+
+	for (unsigned w = 0; w < PS_TLB_L1_WAYS; w++)
+		here |= (u32)(set->place[w] == place + 1) << (2 * w);
+#endif
+	way = (u32)__builtin_ctz(here | (all & ~recent) << 16) / 2 % PS_TLB_L1_WAYS;
+	set->place[way] = (u16)(place + 1);
+	bit = 1u << (2 * way);
+	recent |= bit;
+	set->recent = recent == all ? bit : recent;
+	return here != 0;
+}
+
+static inline struct ps_tlb_l1_set *ps_tlb_l1_of(struct ps_tlb *tlb, unsigned huge, u64 page)
+{
+	return &tlb->l1[tlb->l1_first[huge] + ((u32)page & tlb->l1_mask[huge])];
+}
+
+/**
+ * ps_tlb_lookup - translate page @vpn of address space @asid.
+ * A hit counts as a use at both levels, and brings an entry that was only in the second level into the first.
+ * Return: the entry's word, or 0. PS_TLB_L1 in it says that the first level had it. A store may proceed without a walk
+ * when both PS_TLB_WRITE and PS_TLB_DIRTY are set.
+ * Fidelity: simplified (hardware).
+ */
+static inline u64 ps_tlb_lookup(struct ps_tlb *tlb, u32 asid, u64 vpn)
+{
+	unsigned huge = 0;
+	u64 page = vpn, word;
+	u32 set;
+	u32 had;
+	int way;
+
+	ps_tlb_lock(tlb);
+	tlb->lookups++;
+	set = (u32)page & tlb->l2_mask;
+	way = ps_tlb_find(&tlb->l2[set], &tlb->entry[set * PS_TLB_L2_WAYS], ps_tlb_tag(asid, page, 0));
+	if (way < 0 && tlb->nr_huge) {
+		huge = 1;
+		page = vpn >> tlb->huge_shift;
+		set = (u32)page & tlb->l2_mask;
+		way = ps_tlb_find(&tlb->l2[set], &tlb->entry[set * PS_TLB_L2_WAYS], ps_tlb_tag(asid, page, 1));
+	}
+	if (way < 0) {
+		tlb->misses++;
+		ps_tlb_unlock(tlb);
+		return 0;
+	}
+	word = tlb->entry[set * PS_TLB_L2_WAYS + (u32)way].word;
+	tlb->l2[set].recent = ps_tlb_used(tlb->l2[set].recent, (u32)way, tlb->l2_all);
+	had = ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], set * PS_TLB_L2_WAYS + (u32)way);
+	tlb->l1_hits += had;
+	ps_tlb_unlock(tlb);
+	return word | (u64)had << PS_TLB_L1_SHIFT;
+}
+
+/* Forget the entry at @place, at both levels; no entry there is fine. */
+void ps_tlb_lose(struct ps_tlb *tlb, u32 place);
+
+static inline u64 ps_tlb_word(pfn_t pfn, nid_t nid, u64 flags)
+{
+	return (pfn & PS_TLB_PFN_MASK) | ((u64)nid << PS_TLB_NID_SHIFT) | PS_TLB_VALID |
+	       (flags & (PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY | PS_TLB_USER));
+}
+
+/* ps_tlb_fill below; @page is the number of the page in its own size. */
+static inline void ps_tlb_fill_locked(struct ps_tlb *tlb, u32 asid, u64 page, pfn_t pfn, nid_t nid, u64 flags)
+{
+	unsigned huge = !!(flags & PS_TLB_HUGE);
+	u64 tag = ps_tlb_tag(asid, page, huge);
+	u32 set = (u32)page & tlb->l2_mask;
+	u32 way = (u32)__builtin_ctz(tlb->l2_all & ~tlb->l2[set].recent);
+	u32 place = set * PS_TLB_L2_WAYS + way;
+	struct ps_tlb_entry *entry = &tlb->entry[place];
+
+	if (unlikely((entry->tag & 1) != huge)) {
+		/* The old entry's place in the first level is in another array than the new one's. */
+		ps_tlb_lose(tlb, place);
+		tlb->nr_huge += huge;
+	}
+	entry->tag = tag;
+	entry->word = ps_tlb_word(pfn, nid, flags);
+	tlb->l2[set].partial[way] = ps_tlb_partial(tag);
+	tlb->l2[set].recent = ps_tlb_used(tlb->l2[set].recent, way, tlb->l2_all);
+	ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], place);
+}
+
+/**
+ * ps_tlb_fill - remember a translation at both levels right after a lookup of it missed, with no other insert of it
+ * since: ps_tlb_insert without the search.
+ */
+static inline void ps_tlb_fill(struct ps_tlb *tlb, u32 asid, u64 vpn, pfn_t pfn, nid_t nid, u64 flags)
+{
+	ps_tlb_lock(tlb);
+	ps_tlb_fill_locked(tlb, asid, flags & PS_TLB_HUGE ? vpn >> tlb->huge_shift : vpn, pfn, nid, flags);
+	ps_tlb_unlock(tlb);
+}
+
+/** ps_tlb_probe - the same without counting, moving or using anything. */
+u64 ps_tlb_probe(struct ps_tlb *tlb, u32 asid, u64 vpn);
+
+/**
+ * ps_tlb_insert - remember a translation at both levels, replacing one of the same page and size.
+ * @vpn: any page of the (huge) page. @pfn: of its first frame. @nid: its node. @flags: PS_TLB_HUGE, _WRITE, _DIRTY, _USER.
+ */
+void ps_tlb_insert(struct ps_tlb *tlb, u32 asid, u64 vpn, pfn_t pfn, nid_t nid, u64 flags);
+
+/** ps_tlb_flush_page - forget the entries, small and huge, that translate @vpn. Return: how many there were. */
+unsigned ps_tlb_flush_page(struct ps_tlb *tlb, u32 asid, u64 vpn);
+/** ps_tlb_flush_range - forget the entries that translate any page of [@vpn, @vpn + @npages). Return: how many. */
+unsigned ps_tlb_flush_range(struct ps_tlb *tlb, u32 asid, u64 vpn, u64 npages);
+/** ps_tlb_flush_asid - forget everything of @asid. Return: how many entries. */
+unsigned ps_tlb_flush_asid(struct ps_tlb *tlb, u32 asid);
+/** ps_tlb_flush_all - forget everything. */
+void ps_tlb_flush_all(struct ps_tlb *tlb);
+
+/** struct ps_tlb_item - one entry as iteration shows it: @vpn and the frame @pfn of its first page, @npages covered. */
+struct ps_tlb_item {
+	u32 asid;
+	u64 vpn;
+	u64 npages;
+	pfn_t pfn;
+	nid_t nid;
+	u64 flags;
+};
+
+/**
+ * ps_tlb_next - iterate: set *@cursor to 0, call until it returns false. Every entry is seen once, in a fixed order.
+ * Context: no operation on @tlb in between.
+ */
+bool ps_tlb_next(const struct ps_tlb *tlb, u32 *cursor, struct ps_tlb_item *ret);
+
+/** ps_tlb_counts - lookups by outcome since the TLB was made. */
+void ps_tlb_counts(const struct ps_tlb *tlb, struct ps_tlb_counts *ret);
+
+/** ps_tlb_geometry_check - can this be built? Return: NULL, or what is wrong with it, in words. */
+const char *ps_tlb_geometry_check(const struct ps_tlb_geometry *geometry);
+
+/**
+ * ps_tlb_init - an empty TLB. @geometry NULL or all zero = Skylake's. @huge_shift: pt_bits of the machine.
+ * Return: 0, -EINVAL (ps_tlb_geometry_check), -ENOMEM. Context: may allocate.
+ */
+int ps_tlb_init(struct ps_tlb *tlb, const struct ps_tlb_geometry *geometry, unsigned huge_shift);
+/** ps_tlb_destroy - gives back what ps_tlb_init took; an all-zero TLB is fine. */
+void ps_tlb_destroy(struct ps_tlb *tlb);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

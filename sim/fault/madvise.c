@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * madvise(2): one walk over the VMAs of a range, and what each advice does to one VMA's part of it. A hole in the range is
+ * reported at the end; the rest is advised all the same.
+ */
+#include <pagesim/mmap.h>
+
+#include <pagesim/address_space.h>
+#include <pagesim/fault.h>
+#include <pagesim/inode.h>
+#include <pagesim/machine.h>
+#include <pagesim/rmap.h>
+#include <pagesim/runtime.h>
+#include <pagesim/zap.h>
+
+#include "fault/vm_fault.h"
+
+static int change_flags(struct vm_area_struct *vma, u64 start, u64 end, u64 vm_flags)
+{
+	struct vma_attributes attributes = {.vm_flags = vm_flags, .policy = vma->vm_policy};
+	int error;
+
+	if (vma->vm_flags == vm_flags)
+		return 0;
+	error = vma_modify(vma, start, end, &attributes, &vma);
+	if (error)
+		return error;
+	vma->vm_flags = vm_flags | (vma->vm_flags & VM_SOFTDIRTY);
+	return 0;
+}
+
+static int populate(struct mm_struct *mm, u64 start, u64 end, bool write)
+{
+	u64 at = start;
+
+	while (at < end) {
+		struct vm_area_struct *vma = vma_lookup(mm, at);
+		u64 stop;
+
+		if (!vma)
+			return -ENOMEM;
+		if (write ? !(vma->vm_flags & VM_WRITE) : !(vma->vm_flags & (VM_READ | VM_WRITE)))
+			return -EINVAL;
+		for (stop = ps_min(end, vma->vm_end); at < stop; at += PAGE_SIZE) {
+			vm_fault_t ret = handle_mm_fault_until_present(vma, at, write ? FAULT_FLAG_WRITE : 0);
+
+			if (ret & VM_FAULT_OOM)
+				return -ENOMEM;
+			if (ret & VM_FAULT_ERROR)
+				return -EFAULT;
+		}
+	}
+	return 0;
+}
+
+static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_madvice advice)
+{
+	struct inode *inode = vma->vm_mapping ? vma->vm_mapping->host : NULL;
+	pgoff_t first = vma->vm_pgoff + ((start - vma->vm_start) >> PAGE_SHIFT);
+
+	switch (advice) {
+	case PS_MADV_DONTNEED:
+		if (vma->vm_flags & VM_LOCKED)
+			return -EINVAL;
+		zap_page_range(vma, start, end, NULL);
+		return 0;
+	case PS_MADV_HUGEPAGE:
+		return change_flags(vma, start, end, (vma->vm_flags & ~VM_NOHUGEPAGE) | VM_HUGEPAGE);
+	case PS_MADV_NOHUGEPAGE:
+		return change_flags(vma, start, end, (vma->vm_flags & ~VM_HUGEPAGE) | VM_NOHUGEPAGE);
+	case PS_MADV_DONTFORK:
+		return change_flags(vma, start, end, vma->vm_flags | VM_DONTCOPY);
+	case PS_MADV_DOFORK:
+		return change_flags(vma, start, end, vma->vm_flags & ~VM_DONTCOPY);
+	case PS_MADV_REMOVE:
+		if (vma->vm_flags & VM_LOCKED)
+			return -EINVAL;
+		if (!inode)
+			return -EINVAL;
+		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
+			return -EACCES;
+		return file_punch_hole(inode, first, first + ((end - start) >> PAGE_SHIFT));
+	case PS_MADV_WILLNEED:
+		return 0; /* no readahead: see differences */
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Which advice changes VMAs and so needs the lock for writing. */
+static bool needs_write_lock(enum ps_madvice advice)
+{
+	switch (advice) {
+	case PS_MADV_HUGEPAGE:
+	case PS_MADV_NOHUGEPAGE:
+	case PS_MADV_DONTFORK:
+	case PS_MADV_DOFORK:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice)
+{
+	struct vm_area_struct *vma;
+	int error = 0, unmapped = 0;
+	bool write = needs_write_lock(advice);
+	u64 end;
+
+	if (start & ~PAGE_MASK)
+		return -EINVAL;
+	len = (len + PAGE_SIZE - 1) & PAGE_MASK;
+	end = start + len;
+	if (end < start)
+		return -EINVAL;
+	if (!len)
+		return 0;
+	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
+	if (write)
+		mmap_write_lock(mm);
+	else
+		mmap_read_lock(mm);
+	if (advice == PS_MADV_POPULATE_READ || advice == PS_MADV_POPULATE_WRITE) {
+		error = populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);
+		goto out;
+	}
+	while (start < end) {
+		u64 next;
+
+		vma = find_vma(mm, start);
+		if (!vma || vma->vm_start >= end) {
+			unmapped = -ENOMEM;
+			break;
+		}
+		if (start < vma->vm_start) {
+			unmapped = -ENOMEM;
+			start = vma->vm_start;
+		}
+		next = ps_min(end, vma->vm_end);
+		error = advise_vma(vma, start, next, advice);
+		if (error)
+			break;
+		start = next;
+	}
+out:
+	if (write)
+		mmap_write_unlock(mm);
+	else
+		mmap_read_unlock(mm);
+	return error ? error : unmapped;
+}

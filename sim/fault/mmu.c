@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hardware's half of an access: TLB, page walk with accessed and dirty bits, and when the entry forbids the access,
+ * the kernel's fault entry.
+ *
+ * A store needs an entry that is writable and dirty. The TLB remembers both bits, so a store through a clean translation
+ * walks once and sets the dirty bit, as hardware does.
+ */
+#include <pagesim/fault.h>
+
+#include <pagesim/inode.h>
+#include <pagesim/machine.h>
+#include <pagesim/page_flags.h>
+#include <pagesim/rmap.h>
+#include <pagesim/runtime.h>
+#include <pagesim/vmstat.h>
+
+#include "fault/vm_fault.h"
+
+/* Sets bits in an entry if it still is what the walk saw. Return: false if it changed. */
+static bool set_entry_bits(u64 *entryp, u64 seen, u64 bits)
+{
+	if ((seen & bits) == bits)
+		return true;
+	ps_point(PS_POINT_RMW, entryp);
+	return __atomic_compare_exchange_n(entryp, &seen, seen | bits, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/*
+ * Walks once. Return: 0 with the TLB filled; -EFAULT when the entry does not allow the access; -EAGAIN when it changed.
+ */
+static int walk(struct mm_struct *mm, u64 addr, bool write, struct ps_access *ret)
+{
+	struct ps_machine *machine = this_machine();
+	struct ps_tlb *tlb = &machine->cpus[current->cpu].tlb;
+	u64 need = _PAGE_PRESENT | (write ? _PAGE_RW : 0);
+	u64 set = _PAGE_ACCESSED | (write ? _PAGE_DIRTY | _PAGE_SOFT_DIRTY : 0);
+	u64 flags, entry, *entryp;
+	pmd_t *pmd = pmd_find(&mm->pt, addr);
+	pmd_t top;
+	pfn_t pfn;
+
+	if (!pmd)
+		return -EFAULT;
+	top = pmdp_get(pmd);
+	if (pmd_table(top)) {
+		entryp = &pte_offset_map(&mm->pt, top, addr)->val;
+		flags = 0;
+	} else {
+		entryp = &pmd->val;
+		flags = PS_TLB_HUGE;
+	}
+	entry = __atomic_load_n(entryp, __ATOMIC_ACQUIRE);
+	if ((entry & need) != need || (entry & _PAGE_TABLE))
+		return -EFAULT;
+	if (!set_entry_bits(entryp, entry, set))
+		return -EAGAIN;
+	entry |= set;
+	if (entry & _PAGE_RW)
+		flags |= PS_TLB_WRITE;
+	if (entry & _PAGE_DIRTY)
+		flags |= PS_TLB_DIRTY;
+	pfn = (entry & _PAGE_PFN_MASK) >> PAGE_SHIFT;
+	ps_tlb_insert(tlb, mm->pt.asid, addr >> PAGE_SHIFT, pfn, ps_pfn_to_nid(machine, pfn), flags);
+	if (flags & PS_TLB_HUGE)
+		pfn += (addr >> PAGE_SHIFT) & (hpage_pmd_nr(&mm->pt) - 1);
+	ret->pfn = pfn;
+	ret->nid = ps_pfn_to_nid(machine, pfn);
+	return 0;
+}
+
+static bool access_error(const struct vm_area_struct *vma, bool write)
+{
+	if (write)
+		return !(vma->vm_flags & VM_WRITE);
+	return !(vma->vm_flags & (VM_READ | VM_EXEC | VM_WRITE));
+}
+
+static int fault_error(vm_fault_t ret)
+{
+	if (ret & VM_FAULT_OOM)
+		return -ENOMEM;
+	if (ret & VM_FAULT_SIGBUS)
+		return -ENXIO;
+	return ret & VM_FAULT_SIGSEGV ? -EFAULT : 0;
+}
+
+/* do_user_addr_fault(): Return: 0 to try the access again, or what ends it. */
+static int user_fault(struct mm_struct *mm, u64 addr, bool write)
+{
+	struct vm_area_struct *vma;
+	int error = -EFAULT;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, addr);
+	if (vma && !access_error(vma, write))
+		error = fault_error(handle_mm_fault(vma, addr, FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0)));
+	mmap_read_unlock(mm);
+	return error;
+}
+
+int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret)
+{
+	struct mm_struct *mm = current->mm;
+	struct ps_machine *machine = this_machine();
+	int error;
+
+	tlb_enter_mm(&mm->pt);
+	for (;;) {
+		ps_charge(4 * machine->costs.walk_step_ns, PS_TIME_ACCESS);
+		error = walk(mm, addr, write, ret);
+		if (!error)
+			return 0;
+		if (error == -EAGAIN)
+			continue;
+		ret->faulted = true;
+		error = user_fault(mm, addr, write);
+		if (error)
+			return error;
+		cond_resched();
+	}
+}
+
+int ps_mmu_access(u64 addr, bool write, struct ps_access *ret)
+{
+	struct ps_machine *machine = this_machine();
+	struct ps_tlb *tlb = &machine->cpus[current->cpu].tlb;
+	struct ps_access local;
+	u64 word = ps_tlb_lookup(tlb, current->mm->pt.asid, addr >> PAGE_SHIFT);
+
+	if (!ret)
+		ret = &local;
+	ret->faulted = false;
+	if (likely(word && (!write || (word & (PS_TLB_WRITE | PS_TLB_DIRTY)) == (PS_TLB_WRITE | PS_TLB_DIRTY)))) {
+		if (!(word & PS_TLB_L1))
+			ps_charge(machine->costs.tlb_l2_hit_ns, PS_TIME_ACCESS);
+		ret->pfn = ps_tlb_pfn(tlb, word, addr >> PAGE_SHIFT);
+		ret->nid = ps_tlb_nid(word);
+		return 0;
+	}
+	return ps_mmu_walk(addr, write, ret);
+}
+
+/* ---- the kernel's own accesses: populate and get_user_pages fault without a CPU access */
+
+bool mapped_for(const struct vm_area_struct *vma, u64 addr, unsigned int flags)
+{
+	const struct page_tables *pt = &vma->vm_mm->pt;
+	pmd_t *pmd = pmd_find(pt, addr);
+	pmd_t top;
+	pte_t pte;
+
+	if (!pmd)
+		return false;
+	top = pmdp_get(pmd);
+	if (pmd_leaf_or_swap(top))
+		return pmd_present(top) && !pmd_protnone(top) && (!(flags & FAULT_FLAG_WRITE) || pmd_write(top));
+	if (!pmd_table(top))
+		return false;
+	pte = ptep_get(pte_offset_map(pt, top, addr));
+	return pte_present(pte) && !pte_protnone(pte) && (!(flags & FAULT_FLAG_WRITE) || pte_write(pte));
+}
+
+vm_fault_t handle_mm_fault_until_present(struct vm_area_struct *vma, u64 addr, unsigned int flags)
+{
+	while (!mapped_for(vma, addr, flags)) {
+		vm_fault_t ret = handle_mm_fault(vma, addr, flags);
+
+		if (ret & VM_FAULT_ERROR)
+			return ret;
+	}
+	return 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which CPUs must forget what: the cpumask of an address space and the batch of flushes put off.
+ */
+#include <pagesim/tlbflush.h>
+
+#include <pagesim/bitops.h>
+#include <pagesim/machine.h>
+#include <pagesim/sched_point.h>
+#include <pagesim/task.h>
+
+void tlb_enter_mm(struct page_tables *pt)
+{
+	if (!ps_cpumask_test(&pt->cpumask, current->cpu))
+		set_bit((unsigned int)current->cpu, pt->cpumask.bits);
+}
+
+static void flush(struct page_tables *pt, u64 addr, u64 npages)
+{
+	ps_point(PS_POINT_OTHER, pt);
+	ps_tlb_shootdown(&pt->cpumask, pt->asid, addr >> PAGE_SHIFT, npages);
+}
+
+void flush_tlb_page(struct page_tables *pt, u64 addr)
+{
+	flush(pt, addr, 1);
+}
+
+void flush_tlb_range(struct page_tables *pt, u64 start, u64 end)
+{
+	flush(pt, start, (end - start + PAGE_SIZE - 1) >> PAGE_SHIFT);
+}
+
+void flush_tlb_mm(struct page_tables *pt)
+{
+	flush(pt, 0, 0);
+}
+
+void flush_tlb_fix_spurious_fault(struct page_tables *pt, u64 addr)
+{
+	ps_tlb_flush_page(&this_machine()->cpus[current->cpu].tlb, pt->asid, addr >> PAGE_SHIFT);
+}
+
+void tlb_batch_add(struct tlb_batch *batch, struct page_tables *pt, bool writable)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++)
+		if (batch->mm[i] == pt)
+			break;
+	if (i == TLB_BATCH_MMS) {
+		tlb_batch_flush(batch);
+		i = 0;
+	}
+	if (i == batch->nr)
+		batch->mm[batch->nr++] = pt;
+	batch->writable |= writable;
+}
+
+void tlb_batch_flush(struct tlb_batch *batch)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++)
+		flush_tlb_mm(batch->mm[i]);
+	batch->nr = 0;
+	batch->writable = false;
+}

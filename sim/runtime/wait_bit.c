@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bit locks and waits for bits. All waits, for the lock and for "clear", are entries at the tail of one of the runtime's
+ * queues; an entry says which word and bit it means. The waker decides: an entry that waits for "clear" goes when the bit
+ * is clear, one that waits for the lock when the waker could set the bit on its behalf, and then no other goes.
+ *
+ * The queue is chosen by address, so which strangers share one differs from run to run; but entries are matched by word
+ * and bit in order of arrival, and strangers are passed over.
+ */
+#include "runtime/private.h"
+
+#include <pagesim/wait_bit.h>
+
+struct bit_wait {
+	struct wait_queue_entry wait;
+	unsigned long *word;
+	int bit;
+	bool exclusive;
+	bool granted; /* under the queue's lock until woken */
+};
+
+struct bit_key {
+	unsigned long *word;
+	int bit;
+};
+
+static wait_queue_head_t *queue_of(struct ps_rt *rt, const unsigned long *word, int bit)
+{
+	u64 h = ((u64)(uintptr_t)word + (u64)bit) * 0x9e3779b97f4a7c15ULL;
+
+	return &rt->bit_queues[(h >> 32) % BIT_QUEUES];
+}
+
+static int bit_wake(struct wait_queue_entry *wait, int sync, void *arg)
+{
+	struct bit_wait *bw = container_of(wait, struct bit_wait, wait);
+	struct bit_key *key = (struct bit_key *)arg;
+
+	if (bw->word != key->word || bw->bit != key->bit)
+		return 0;
+	if (bw->exclusive) {
+		if (test_and_set_bit_lock((unsigned long)bw->bit, bw->word))
+			return -1;
+		bw->granted = true;
+	} else if (test_bit((unsigned long)bw->bit, bw->word)) {
+		return -1;
+	}
+	autoremove_wake_function(wait, sync, arg);
+	return 1;
+}
+
+/* Sleeps until the bit is clear, or (exclusive) ours. Return: ns waited by the clock of the task. */
+static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bool exclusive, const struct ps_site *at)
+{
+	struct ps_rt *rt = ps_self_rt();
+	wait_queue_head_t *q = queue_of(rt, word, bit);
+	struct bit_wait bw = { .word = word, .bit = bit, .exclusive = exclusive };
+	ps_ns_t since = ps_now();
+	bool done = false;
+
+	init_wait(&bw.wait);
+	bw.wait.func = bit_wake;
+	bw.wait.flags = exclusive ? WQ_FLAG_EXCLUSIVE : 0;
+	/* Before the bit is looked at again; pairs with the fence in wake_up_bit(). */
+	__atomic_fetch_add(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
+	while (!done) {
+		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bit, .lc = lc, .at = at };
+		spin_lock(&q->lock);
+		if (bw.granted) {
+			done = true;
+		} else if (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word)
+				     : !test_bit_acquire((unsigned long)bit, word)) {
+			done = true;
+		} else {
+			if (list_empty(&bw.wait.entry))
+				list_add_tail(&bw.wait.entry, &q->head);
+			set_current_state(TASK_UNINTERRUPTIBLE);
+		}
+		if (done)
+			list_del_init(&bw.wait.entry);
+		spin_unlock(&q->lock);
+		if (!done)
+			ps_schedule_at(at);
+	}
+	__set_current_state(TASK_RUNNING);
+	ps_self()->waiting = PS_WAITING_NOTHING;
+	__atomic_fetch_sub(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
+	ps_count_wait(rt, lc, ps_now() - since);
+	return ps_now() - since;
+}
+
+void wake_up_bit(unsigned long *word, int bit)
+{
+	struct ps_rt *rt = ps_self_rt();
+	struct bit_key key = { word, bit };
+
+	ps_point(PS_POINT_WAKE, word);
+#ifdef PS_NATIVE
+	/* The cleared bit before the count; pairs with the count before the bit in wait_for_bit(). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+	if (likely(!__atomic_load_n(&rt->pub.bit_waiters, __ATOMIC_RELAXED)))
+		return;
+	ps_wake_up_key(queue_of(rt, word, bit), 1, &key);
+}
+
+/* Was the bit held at this virtual time by a task that ran ahead? */
+static void wait_past_holds(const unsigned long *word, int bit, enum lock_class lc)
+{
+#ifndef PS_NATIVE
+	ps_wait_holds(lc, ps_bit_hold_wait(word, bit, ps_now()));
+#endif
+}
+
+static void acquired(unsigned long *word, int bit, enum lock_class lc, unsigned int flags, const struct ps_site *at)
+{
+#ifndef PS_NATIVE
+	if (ps_self_rt()->nr_tasks > 1)
+		ps_bit_hold_begin(word, bit);
+#endif
+	if (ps_checked())
+		ps_lock_acquired(word, bit, lc, flags | PS_ACQ_BIT, at);
+}
+
+int ps_bit_lock_at(unsigned long *word, int bit, enum lock_class lc, unsigned int flags, const struct ps_site *at)
+{
+	if (ps_checked())
+		ps_lock_check_acquire(word, bit, lc, flags | PS_ACQ_SLEEPS | PS_ACQ_BIT, at);
+	if (unlikely(test_and_set_bit_lock((unsigned long)bit, word)))
+		wait_for_bit(word, bit, lc, true, at);
+	else
+		wait_past_holds(word, bit, lc);
+	acquired(word, bit, lc, flags, at);
+	return 0;
+}
+
+bool ps_bit_trylock_at(unsigned long *word, int bit, enum lock_class lc, const struct ps_site *at)
+{
+	if (test_and_set_bit_lock((unsigned long)bit, word))
+		return false;
+	acquired(word, bit, lc, PS_ACQ_TRY, at);
+	return true;
+}
+
+void ps_bit_unlock_at(unsigned long *word, int bit, enum lock_class lc, const struct ps_site *at)
+{
+	BUG_ON(!(PS_LOAD_WORD(word, __ATOMIC_RELAXED) & BIT_MASK(bit)));
+	if (ps_checked())
+		ps_lock_check_release(word, bit, lc, PS_ACQ_BIT, at);
+#ifndef PS_NATIVE
+	if (ps_self_rt()->nr_tasks > 1)
+		ps_bit_hold_end(word, bit);
+#endif
+	clear_bit_unlock((unsigned long)bit, word);
+	wake_up_bit(word, bit);
+}
+
+int ps_wait_on_bit_at(unsigned long *word, int bit, enum lock_class lc, const struct ps_site *at)
+{
+	if (ps_checked())
+		ps_might_sleep_at(at);
+	if (unlikely(test_bit_acquire((unsigned long)bit, word)))
+		wait_for_bit(word, bit, lc, false, at);
+	else
+		wait_past_holds(word, bit, lc);
+	return 0;
+}
