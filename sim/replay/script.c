@@ -698,7 +698,7 @@ static void hold_drop(struct hold *hold)
 	unsigned long i;
 
 	for (i = 0; i < hold->nr; i++)
-		put_user_page(hold->pages[i], hold->flags, hold->flags & FOLL_WRITE);
+		put_user_page(hold->pages[i], hold->flags, false); /* neither io_uring nor a pipe marks it dirty */
 	g_free(hold->pages);
 }
 
