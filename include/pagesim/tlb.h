@@ -41,23 +41,23 @@
 extern "C" {
 #endif
 
-#define PS_TLB_MAX_ASID ((1u << 26) - 1)
-#define PS_TLB_PFN_BITS 36
-#define PS_TLB_PFN_MASK ((1ull << PS_TLB_PFN_BITS) - 1)
+#define PS_TLB_MAX_ASID  ((1u << 26) - 1)
+#define PS_TLB_PFN_BITS  36
+#define PS_TLB_PFN_MASK  ((1ull << PS_TLB_PFN_BITS) - 1)
 #define PS_TLB_NID_SHIFT 36
 /* Flags of a word. */
 #define PS_TLB_VALID (1ull << 42)
 /** A huge page: PFN of its first frame, entry covers 1 << pt_bits pages. */
-#define PS_TLB_HUGE  (1ull << 43)
+#define PS_TLB_HUGE (1ull << 43)
 /** The entry was writable. */
 #define PS_TLB_WRITE (1ull << 44)
 /** The entry was dirty: a store through it needs no walk. */
 #define PS_TLB_DIRTY (1ull << 45)
 /** Only in what a lookup returns: the first level had it. */
 #define PS_TLB_L1_SHIFT 46
-#define PS_TLB_L1    (1ull << PS_TLB_L1_SHIFT)
+#define PS_TLB_L1       (1ull << PS_TLB_L1_SHIFT)
 /** Free for the user: kept as inserted. */
-#define PS_TLB_USER  (1ull << 47)
+#define PS_TLB_USER (1ull << 47)
 
 #define PS_TLB_L1_WAYS 8
 #define PS_TLB_L2_WAYS 16
@@ -125,7 +125,7 @@ static inline nid_t ps_tlb_nid(u64 word)
 
 static inline pfn_t ps_tlb_pfn(const struct ps_tlb *tlb, u64 word, u64 vpn)
 {
-	u64 inside = (0 - (u64)!!(word & PS_TLB_HUGE)) & ((1ull << tlb->huge_shift) - 1);
+	u64 inside = (0 - (u64) !!(word & PS_TLB_HUGE)) & ((1ull << tlb->huge_shift) - 1);
 
 	return (word & PS_TLB_PFN_MASK) + (vpn & inside);
 }
@@ -174,7 +174,7 @@ static inline u32 ps_tlb_candidates(const struct ps_tlb_l2_set *set, u16 partial
 {
 #ifdef __SSE2__
 	s16 p = (s16)partial;
-	ps_v8s16 want = {p, p, p, p, p, p, p, p};
+	ps_v8s16 want = { p, p, p, p, p, p, p, p };
 	const ps_v8s16 *have = (const ps_v8s16 *)(const void *)set->partial;
 	ps_v8s16 low = (ps_v8s16)(have[0] == want), high = (ps_v8s16)(have[1] == want);
 
@@ -222,7 +222,7 @@ static inline u32 ps_tlb_l1_use(struct ps_tlb_l1_set *set, u32 all, u32 place)
 	u32 recent = set->recent, way, bit;
 #ifdef __SSE2__
 	s16 p = (s16)(place + 1);
-	ps_v8s16 want = {p, p, p, p, p, p, p, p};
+	ps_v8s16 want = { p, p, p, p, p, p, p, p };
 	ps_v8s16 have = *(const ps_v8s16 *)(const void *)set->place;
 	u32 here = (u32)__builtin_ia32_pmovmskb128((ps_v16s8)(have == want));
 #else

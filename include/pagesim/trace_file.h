@@ -158,6 +158,15 @@ const struct ps_trace_frame *ps_trace_reader_frames(const struct ps_trace_reader
  */
 bool ps_trace_reader_seek(struct ps_trace_reader *r, size_t index, GError **error);
 
+/**
+ * Writes what is left of a trace as bulk text (docs/traces.md), which ps_trace_reader_open() reads back to the same batches.
+ * Return: true, or false with @error set; batches before the failure are written.
+ */
+bool ps_trace_dump(struct ps_trace_reader *r, int fd, const char *name, GError **error);
+
+/** Gives what is left of a trace to @w, batch by batch, totals included. Return: as ps_trace_dump(). */
+bool ps_trace_copy(struct ps_trace_reader *r, struct ps_trace_writer *w, GError **error);
+
 /** Bytes of the file consumed so far (for progress lines), and its size or 0 when unknown. */
 u64 ps_trace_reader_position(const struct ps_trace_reader *r, u64 *size);
 

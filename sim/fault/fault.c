@@ -365,7 +365,10 @@ static vm_fault_t do_wp_page(struct vm_fault *vmf)
 				wp_page_reuse(vmf);
 			return 0;
 		}
-	} else if (page && !unshare && vma_is_shared(vma)) {
+	} else if (unshare) {
+		pte_unmap_unlock(vmf->pte, vmf->ptl); /* not anonymous: nothing to unshare */
+		return 0;
+	} else if (page && vma_is_shared(vma)) {
 		return wp_page_shared(vmf, page);
 	}
 	if (page)

@@ -101,6 +101,11 @@ static bool needs_write_lock(enum ps_madvice advice)
 	}
 }
 
+bool do_madvise_supports(enum ps_madvice advice)
+{
+	return advice != PS_MADV_COLD && advice != PS_MADV_FREE;
+}
+
 int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice)
 {
 	struct vm_area_struct *vma;

@@ -265,11 +265,11 @@ static u64 vm_flags_of(unsigned int prot, unsigned int flags, bool file)
 {
 	u64 vm_flags = VM_MAYREAD | VM_MAYWRITE;
 
-	if (prot & PS_PROT_READ)
+	if (prot & MM_PROT_READ)
 		vm_flags |= VM_READ;
-	if (prot & PS_PROT_WRITE)
+	if (prot & MM_PROT_WRITE)
 		vm_flags |= VM_WRITE;
-	if (flags & PS_MAP_SHARED)
+	if (flags & MM_MAP_SHARED)
 		vm_flags |= VM_SHARED | VM_MAYSHARE;
 	/* What may need memory of its own is accounted; this decides which VMAs can merge. */
 	if ((vm_flags & (VM_SHARED | VM_WRITE)) == VM_WRITE)
@@ -307,15 +307,15 @@ int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
 	mmap_write_lock(mm);
 	if (find_vma_intersection(mm, addr, addr + len)) {
-		if (!(flags & PS_MAP_FIXED)) {
-			error = flags & PS_MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
+		if (!(flags & MM_MAP_FIXED)) {
+			error = flags & MM_MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
 			goto out_unlock;
 		}
 		error = unmap_locked(mm, addr, addr + len);
 		if (error)
 			goto out_unlock;
 	}
-	if (!inode && (flags & PS_MAP_SHARED)) {
+	if (!inode && (flags & MM_MAP_SHARED)) {
 		error = shmem_file_setup(mm->machine->files, len, &shmem);
 		if (error)
 			goto out_unlock;
@@ -351,7 +351,7 @@ out_put:
 		iput(shmem);
 out_unlock:
 	mmap_write_unlock(mm);
-	if (!error && (flags & PS_MAP_POPULATE))
+	if (!error && (flags & MM_MAP_POPULATE))
 		mm_populate(mm, addr, len);
 	return error;
 }
@@ -434,7 +434,7 @@ int do_brk(struct mm_struct *mm, u64 start, u64 old_end, u64 end)
 	from = ps_max(start, (old_end + PAGE_SIZE - 1) & PAGE_MASK);
 	to = ps_max(start, (end + PAGE_SIZE - 1) & PAGE_MASK);
 	if (to > from)
-		return do_mmap(mm, from, to - from, PS_PROT_READ | PS_PROT_WRITE, PS_MAP_FIXED_NOREPLACE, NULL, 0);
+		return do_mmap(mm, from, to - from, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_FIXED_NOREPLACE, NULL, 0);
 	if (to < from)
 		return do_munmap(mm, to, from - to);
 	return 0;

@@ -200,7 +200,7 @@ static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 
 
 int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot)
 {
-	u64 want = (prot & PS_PROT_READ ? VM_READ : 0) | (prot & PS_PROT_WRITE ? VM_WRITE : 0);
+	u64 want = (prot & MM_PROT_READ ? VM_READ : 0) | (prot & MM_PROT_WRITE ? VM_WRITE : 0);
 	struct vm_area_struct *vma;
 	u64 end, at;
 	int error = -ENOMEM;

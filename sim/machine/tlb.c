@@ -33,12 +33,14 @@ const char *ps_tlb_geometry_check(const struct ps_tlb_geometry *g)
 		u32 entries, ways, most_ways;
 		const char *ways_text, *sets_text;
 	} level[] = {
-		{g->l1_small_entries, g->l1_small_ways, PS_TLB_L1_WAYS, "first-level TLB for base pages: ways are not 2 .. 8",
-		 "first-level TLB for base pages: entries / ways is not a power of two"},
-		{g->l1_huge_entries, g->l1_huge_ways, PS_TLB_L1_WAYS, "first-level TLB for huge pages: ways are not 2 .. 8",
-		 "first-level TLB for huge pages: entries / ways is not a power of two"},
-		{g->l2_entries, g->l2_ways, PS_TLB_L2_WAYS, "second-level TLB: ways are not 2 .. 16",
-		 "second-level TLB: entries / ways is not a power of two"},
+		{ g->l1_small_entries, g->l1_small_ways, PS_TLB_L1_WAYS,
+		  "first-level TLB for base pages: ways are not 2 .. 8",
+		  "first-level TLB for base pages: entries / ways is not a power of two" },
+		{ g->l1_huge_entries, g->l1_huge_ways, PS_TLB_L1_WAYS,
+		  "first-level TLB for huge pages: ways are not 2 .. 8",
+		  "first-level TLB for huge pages: entries / ways is not a power of two" },
+		{ g->l2_entries, g->l2_ways, PS_TLB_L2_WAYS, "second-level TLB: ways are not 2 .. 16",
+		  "second-level TLB: entries / ways is not a power of two" },
 	};
 
 	if (geometry_unset(g))

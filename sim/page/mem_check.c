@@ -291,7 +291,7 @@ static void check_zone_lists(struct check *c, struct zone *zone, struct zone_cou
 	if ((s64)free_pages != raw_zone_counter(c, zone, NR_FREE_PAGES))
 		fault(c, zone, NULL, "M4 node %d zone %d counts %lld free pages, %lu are free", zone->node, zone->zid,
 		      (long long)raw_zone_counter(c, zone, NR_FREE_PAGES), free_pages);
-	for (i = 0; i <= (zone_end_pfn(zone) - 1 >> c->machine->pt_bits) - (zone->zone_start_pfn >> c->machine->pt_bits); i++)
+	for (i = 0; i <= ((zone_end_pfn(zone) - 1) >> c->machine->pt_bits) - (zone->zone_start_pfn >> c->machine->pt_bits); i++)
 		nr_isolate += (zone->pageblock_types[i] ^ MIGRATE_MOVABLE) == MIGRATE_ISOLATE;
 	if (nr_isolate != zone->nr_isolate_pageblock)
 		fault(c, zone, NULL, "M4 node %d zone %d counts %lu isolated pageblocks, there are %lu", zone->node,

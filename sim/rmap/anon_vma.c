@@ -35,8 +35,8 @@ int ps_rmap_init(struct ps_machine *machine)
 
 	if (!rmap)
 		return -ENOMEM;
-	ps_cache_init(&rmap->anon_vmas, "anon_vma", sizeof(struct anon_vma));
-	ps_cache_init(&rmap->chains, "anon_vma_chain", sizeof(struct anon_vma_chain));
+	ps_cache_init(&rmap->anon_vmas, "anon_vma", sizeof(struct anon_vma), true);
+	ps_cache_init(&rmap->chains, "anon_vma_chain", sizeof(struct anon_vma_chain), false);
 	machine->rmap = rmap;
 	return 0;
 }

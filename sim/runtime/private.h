@@ -136,6 +136,7 @@ struct ps_rt {
 	ps_ns_t latest;   /* clock of any task that is gone */
 	ps_ns_t progress; /* when a task that is not a daemon last ran */
 	u32 slice;
+	u64 nr_yields;
 	u64 switches;
 	bool stuck;                              /* the host must report a deadlock */
 	bool dead;                               /* it was reported */

@@ -187,7 +187,8 @@ static void assert_same_entries(const struct ps_tlb *tlb, struct plain *p)
 
 	while (ps_tlb_next(tlb, &cursor, &item)) {
 		bool huge = item.flags & PS_TLB_HUGE;
-		struct plain_way *way = plain_find(&p->l2, item.asid, huge ? item.vpn >> p->huge_shift : item.vpn, huge);
+		struct plain_way *way =
+			plain_find(&p->l2, item.asid, huge ? item.vpn >> p->huge_shift : item.vpn, huge);
 
 		assert_non_null(way);
 		assert_int_equal(way->word, item.pfn | (u64)item.nid << PS_TLB_NID_SHIFT | item.flags);
@@ -210,12 +211,12 @@ struct geometry_case {
 };
 
 static const struct geometry_case geometry_cases[] = {
-	{"tiny", {4, 2, 2, 2, 8, 2}, 2, 24},
-	{"one set each", {3, 3, 2, 2, 5, 5}, 2, 16},
-	{"skylake, small sets", {64, 4, 32, 4, 384, 12}, 9, 2000},
-	{"golden cove", {96, 6, 32, 4, 1024, 16}, 9, 3000},
-	{"widest", {64, 8, 64, 8, 512, 16}, 5, 2500},
-	{"as many sets at both levels", {16, 4, 8, 2, 16, 4}, 3, 60},
+	{ "tiny", { 4, 2, 2, 2, 8, 2 }, 2, 24 },
+	{ "one set each", { 3, 3, 2, 2, 5, 5 }, 2, 16 },
+	{ "skylake, small sets", { 64, 4, 32, 4, 384, 12 }, 9, 2000 },
+	{ "golden cove", { 96, 6, 32, 4, 1024, 16 }, 9, 3000 },
+	{ "widest", { 64, 8, 64, 8, 512, 16 }, 5, 2500 },
+	{ "as many sets at both levels", { 16, 4, 8, 2, 16, 4 }, 3, 60 },
 };
 
 static void run_random(const struct geometry_case *c, u64 seed, unsigned steps)
@@ -258,7 +259,8 @@ static void run_random(const struct geometry_case *c, u64 seed, unsigned steps)
 			assert_int_equal(ps_tlb_probe(&tlb, asid, vpn), 0);
 		} else if (op < 996) {
 			n = 1 + ps_rng_below(&rng, c->pages * 2);
-			assert_int_equal(ps_tlb_flush_range(&tlb, asid, vpn, n), plain_flush(&plain, asid, vpn, vpn + n - 1));
+			assert_int_equal(ps_tlb_flush_range(&tlb, asid, vpn, n),
+					 plain_flush(&plain, asid, vpn, vpn + n - 1));
 		} else if (op < 999) {
 			assert_int_equal(ps_tlb_flush_asid(&tlb, asid), plain_flush(&plain, asid, 0, UINT64_MAX));
 		} else if (!ps_rng_below(&rng, 4)) {
@@ -288,7 +290,8 @@ static void the_tlb_answers_as_a_plain_model_of_it(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(geometry_cases); i++)
 		for (u64 seed = 1; seed <= 4; seed++) {
-			print_message("  geometry \"%s\", seed %llu\n", geometry_cases[i].name, (unsigned long long)seed);
+			print_message("  geometry \"%s\", seed %llu\n", geometry_cases[i].name,
+				      (unsigned long long)seed);
 			run_random(&geometry_cases[i], seed, 25000);
 		}
 }
@@ -329,7 +332,8 @@ static void a_huge_entry_serves_all_its_pages_and_no_other(void **state)
 
 		assert_int_equal(ps_tlb_pfn(&tlb, word, vpn), 1024 + vpn);
 		assert_int_equal(ps_tlb_nid(word), 3);
-		assert_int_equal(word & (PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY), PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY);
+		assert_int_equal(word & (PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY),
+				 PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY);
 	}
 	assert_int_equal(ps_tlb_lookup(&tlb, 1, 512), 0);
 	/* A flush of any page of it is a flush of all of it. */
@@ -400,16 +404,16 @@ static void an_impossible_geometry_is_named(void **state)
 		struct ps_tlb_geometry g;
 		const char *why;
 	} bad[] = {
-		{{64, 1, 32, 4, 1536, 12}, "first-level TLB for base pages: ways are not 2 .. 8"},
-		{{64, 9, 32, 4, 1536, 12}, "first-level TLB for base pages: ways are not 2 .. 8"},
-		{{60, 4, 32, 4, 1536, 12}, "first-level TLB for base pages: entries / ways is not a power of two"},
-		{{66, 4, 32, 4, 1536, 12}, "first-level TLB for base pages: entries / ways is not a power of two"},
-		{{64, 4, 0, 4, 1536, 12}, "first-level TLB for huge pages: entries / ways is not a power of two"},
-		{{64, 4, 32, 0, 1536, 12}, "first-level TLB for huge pages: ways are not 2 .. 8"},
-		{{64, 4, 32, 4, 1536, 17}, "second-level TLB: ways are not 2 .. 16"},
-		{{64, 4, 32, 4, 1500, 12}, "second-level TLB: entries / ways is not a power of two"},
-		{{64, 4, 32, 4, 65536, 16}, "second-level TLB: more than 2048 sets"},
-		{{64, 4, 32, 4, 96, 12}, "second-level TLB: fewer sets than a first level, which it must include"},
+		{ { 64, 1, 32, 4, 1536, 12 }, "first-level TLB for base pages: ways are not 2 .. 8" },
+		{ { 64, 9, 32, 4, 1536, 12 }, "first-level TLB for base pages: ways are not 2 .. 8" },
+		{ { 60, 4, 32, 4, 1536, 12 }, "first-level TLB for base pages: entries / ways is not a power of two" },
+		{ { 66, 4, 32, 4, 1536, 12 }, "first-level TLB for base pages: entries / ways is not a power of two" },
+		{ { 64, 4, 0, 4, 1536, 12 }, "first-level TLB for huge pages: entries / ways is not a power of two" },
+		{ { 64, 4, 32, 0, 1536, 12 }, "first-level TLB for huge pages: ways are not 2 .. 8" },
+		{ { 64, 4, 32, 4, 1536, 17 }, "second-level TLB: ways are not 2 .. 16" },
+		{ { 64, 4, 32, 4, 1500, 12 }, "second-level TLB: entries / ways is not a power of two" },
+		{ { 64, 4, 32, 4, 65536, 16 }, "second-level TLB: more than 2048 sets" },
+		{ { 64, 4, 32, 4, 96, 12 }, "second-level TLB: fewer sets than a first level, which it must include" },
 	};
 	static const struct ps_tlb_geometry unset;
 	struct ps_tlb tlb;
@@ -428,7 +432,7 @@ static void an_impossible_geometry_is_named(void **state)
 static void without_memory_there_is_no_tlb(void **state)
 {
 	struct ps_alloc_counts before, after;
-	struct ps_tlb tlb = {0};
+	struct ps_tlb tlb = { 0 };
 
 	(void)state;
 	ps_alloc_counts(&before);

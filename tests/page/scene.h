@@ -77,7 +77,7 @@ static inline int scene_open(struct scene *s, const struct scene_spec *spec)
 	}
 	if (!m.nr_cpus)
 		m.nr_cpus = 1;
-	ps_machine_spec_defaults(&m);
+	ps_machine_spec_fill(&m);
 	mem.contents = spec->no_contents ? PS_CONTENTS_NONE : spec->contents ? spec->contents : PS_CONTENTS_TAG;
 
 	s->rt = ps_runtime_new(&settings);
@@ -132,8 +132,12 @@ static inline int scene_setup_with(void **state, const struct scene_spec *spec)
 {
 	struct scene *s = calloc(1, sizeof(*s));
 
-	if (!s || scene_open(s, spec))
+	if (!s || scene_open(s, spec)) {
+		if (s)
+			scene_free(s);
+		free(s);
 		return -1;
+	}
 	*state = s;
 	return 0;
 }
