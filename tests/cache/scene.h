@@ -35,6 +35,7 @@ static inline int cache_setup_with(void **state, const struct scene_spec *spec)
 {
 	if (scene_setup_with(state, spec))
 		return -1;
+	current->stats->thp_pages = (u32)HPAGE_PMD_NR;
 	return ps_files_init(this_machine());
 }
 

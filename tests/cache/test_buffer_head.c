@@ -148,7 +148,7 @@ static void the_ring_moves_with_its_reference(void **state)
 	assert_int_equal(create_empty_buffers(page, 11), 0);
 	head = page_buffers(page);
 	get_page(page);
-	lock_page(target);
+	lock_page_nested(target);
 	copy_highpage(target, page);
 	replace_page_cache_page(page, target);
 	buffer_migrate_move(target, page);
@@ -242,7 +242,7 @@ static void a_held_buffer_is_not_freed(void **state)
 		const struct scene_spec spec = {
 			.nr_nodes = 1, .pages = {256}, .cpus = {2}, .pt_bits = 2, .shuffle = 12000};
 		struct scene *s;
-		void *scene;
+		void *scene = NULL;
 
 		assert_int_equal(cache_setup_with(&scene, &spec), 0);
 		s = (struct scene *)scene;

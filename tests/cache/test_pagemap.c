@@ -155,7 +155,7 @@ static void a_page_can_take_the_place_of_another(void **state)
 	assert_int_equal(file_write_page(inode, 2, 5, NULL), 0);
 	old = find_lock_page(inode->i_mapping, 2);
 	lru_add_drain_all();
-	lock_page(page);
+	lock_page_nested(page);
 	__SetPageSwapBacked(page);
 	SetPageUptodate(page);
 	replace_page_cache_page(old, page);
@@ -381,7 +381,7 @@ static void a_looked_up_page_is_the_right_one(void **state)
 	for (u64 seed = 1; seed <= 12; seed++) {
 		const struct scene_spec spec = {
 			.nr_nodes = 1, .pages = {256}, .cpus = {2}, .pt_bits = 2, .shuffle = 12000};
-		void *scene;
+		void *scene = NULL;
 
 		assert_int_equal(cache_setup_with(&scene, &spec), 0);
 		race_inode = file("/d/race");

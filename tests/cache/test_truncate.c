@@ -60,10 +60,10 @@ static void invalidation_takes_what_costs_nothing(void **state)
 	unlock_page(pages[1]);
 	lock_page(pages[2]);
 	get_page(pages[3]);
-	lock_page(pages[4]);
+	lock_page_nested(pages[4]);
 	set_page_writeback(pages[4]);
 	unlock_page(pages[4]);
-	lock_page(pages[5]);
+	lock_page_nested(pages[5]);
 	assert_int_equal(create_empty_buffers(pages[5], 12), 0);
 	unlock_page(pages[5]);
 

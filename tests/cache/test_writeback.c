@@ -6,7 +6,7 @@
 
 /* What a page and the counters say. */
 struct wb_state {
-	bool dirty, writeback, tag_dirty, tag_towrite, tag_writeback;
+	int dirty, writeback, tag_dirty, tag_towrite, tag_writeback;
 	int nr_dirty, nr_writeback, nr_pending;
 };
 
@@ -297,7 +297,7 @@ static void everybody_who_waits_for_writeback_is_woken(void **state)
 		const struct scene_spec spec = {
 			.nr_nodes = 1, .pages = {256}, .cpus = {2}, .pt_bits = 2, .shuffle = 10000};
 		struct scene *s;
-		void *scene;
+		void *scene = NULL;
 
 		assert_int_equal(cache_setup_with(&scene, &spec), 0);
 		s = (struct scene *)scene;
