@@ -7,7 +7,9 @@
  *
  *   bucket 0: the value 0        bucket b: 2^(b-1) .. 2^b - 1
  *
- * Locking: the owner's. Layer: stats
+ * Locking: the owner's.
+ *
+ * Layer: stats
  */
 #ifndef PAGESIM_HISTOGRAM_H
 #define PAGESIM_HISTOGRAM_H

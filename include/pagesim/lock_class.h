@@ -24,6 +24,7 @@ extern "C" {
 	X(PAGE_LOCK, true, "PG_locked (lock_page)")                            \
 	X(I_MMAP_RWSEM, true, "mapping->i_mmap_rwsem")                         \
 	X(ANON_VMA_RWSEM, true, "anon_vma->root->rwsem")                       \
+	X(BUFFER_LOCK, true, "BH_Lock (lock_buffer)")                          \
 	X(PAGE_TABLE_LOCK, false, "mm->page_table_lock")                       \
 	X(PMD_LOCK, false, "split lock of a page middle directory")            \
 	X(PTE_LOCK, false, "split lock of a page table")                       \

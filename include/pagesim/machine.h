@@ -43,7 +43,7 @@
 extern "C" {
 #endif
 
-#define PS_MAX_CPUS     1024
+#define PS_MAX_CPUS 1024
 /** The most sections a machine may have: 64 TiB with 9-bit levels. */
 #define PS_MAX_SECTIONS 65536
 /** Size of a struct page, in bytes (page.h asserts it). */
@@ -79,8 +79,8 @@ struct ps_node_spec {
 };
 
 /**
- * struct ps_machine_spec - everything a machine is made from. All zero is one node... of nothing: nodes, their memory
- * and at least one CPU must be named; every other field may be zero for its default.
+ * struct ps_machine_spec - everything a machine is made from. Nodes with their memory, CPUs, latency and bandwidth must
+ * be named; every other field may be zero for its default. Costs: see ps_machine_spec_init.
  * Matrices: first index = node of the CPU (for distance: from), second = node of the memory (to).
  */
 struct ps_machine_spec {
@@ -115,15 +115,19 @@ struct ps_machine_spec {
 
 /**
  * ps_machine_spec_init - the defaults: no nodes, default costs and TLB, 9-bit levels.
- * Fill in nodes, CPUs and matrices; see ps_machine_spec_defaults.
+ * Fill in nodes, CPUs, latency and bandwidth; ps_machine_spec_fill invents the latter two.
  */
 void ps_machine_spec_init(struct ps_machine_spec *spec);
 
 /**
- * ps_machine_spec_defaults - fill in what was left out: distance 10/20; local latency 80 ns and bandwidth 60 GB/s
- * where neither is known, remote ones by distance (latency in proportion, bandwidth inversely); write as read.
+ * ps_machine_spec_fill - invent latency and bandwidth where they are missing: 80 ns and 60 GB/s at distance 10, others
+ * in proportion to distance (latency) and inversely (bandwidth).
  */
-void ps_machine_spec_defaults(struct ps_machine_spec *spec);
+void ps_machine_spec_fill(struct ps_machine_spec *spec);
+
+/** The figures ps_machine_spec_fill starts from. Source: assumption, a current server's local DRAM. */
+#define PS_FILL_LATENCY_NS 80
+#define PS_FILL_BANDWIDTH  60000000000ull
 
 /**
  * ps_machine_spec_check - can such a machine exist?
@@ -142,6 +146,8 @@ struct ps_node {
 	/** The last of them that are ZONE_MOVABLE, a multiple of a huge page. */
 	u64 movable_pages;
 	unsigned nr_cpus;
+	/** Itself, or without CPUs the nearest node that has some: where its kernel threads run. */
+	nid_t cpu_nid;
 	u32 abstract_distance;
 	/** Position of its tier, 0 = fastest; -1 = no memory. */
 	int tier;
@@ -178,13 +184,17 @@ struct ps_files;
 struct ps_mms;
 struct ps_rmap;
 struct ps_faults;
+struct ps_engines;
 struct ps_swap;
 
 /**
  * struct ps_machine - a running machine. What an access needs comes first.
  */
 struct ps_machine {
-	/** ns per access that misses the CPU caches, [node of the CPU][node of the memory]. */
+	/**
+	 * ns per access that misses the CPU caches, [node of the CPU][node of the memory]. A node without CPUs has the
+	 * figures of its cpu_nid.
+	 */
 	u32 read_ns[MAX_NUMNODES][MAX_NUMNODES];
 	u32 write_ns[MAX_NUMNODES][MAX_NUMNODES];
 
@@ -222,6 +232,7 @@ struct ps_machine {
 	struct ps_mms *mms;
 	struct ps_rmap *rmap;
 	struct ps_faults *faults;
+	struct ps_engines *engines;
 	struct ps_swap *swap;
 };
 
@@ -303,10 +314,21 @@ ps_ns_t ps_copy_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t from,
 /** ps_zero_ns - time to clear @bytes of memory of @nid from a CPU of @cpu_node: the slower of the core and the memory. */
 ps_ns_t ps_zero_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, u64 bytes);
 
+/**
+ * ps_migration_estimate - what one migrate_pages call that moves @pages base pages (@huge: huge pages) would take when
+ * nothing is contended and no other CPU must be interrupted: the formula of cost.h. The engines charge step by step;
+ * this is for showing a machine and for checking its calibration.
+ * @ret_copy: the part of it that is copying; may be NULL.
+ */
+ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages,
+			      bool huge, ps_ns_t *ret_copy);
+
 /** Count traffic: @bytes were read from, written to node @nid's memory. */
 #ifdef PS_NATIVE
-#define ps_node_read(machine, nid, n)    ((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_read, (n), __ATOMIC_RELAXED))
-#define ps_node_written(machine, nid, n) ((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_written, (n), __ATOMIC_RELAXED))
+#define ps_node_read(machine, nid, n) \
+	((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_read, (n), __ATOMIC_RELAXED))
+#define ps_node_written(machine, nid, n) \
+	((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_written, (n), __ATOMIC_RELAXED))
 #else
 #define ps_node_read(machine, nid, n)    ((void)((machine)->nodes[nid].bytes_read += (n)))
 #define ps_node_written(machine, nid, n) ((void)((machine)->nodes[nid].bytes_written += (n)))
@@ -337,11 +359,12 @@ struct ps_cpumask {
 /**
  * ps_tlb_shootdown - flush [@vpn, @vpn + @npages) of @asid from the TLBs of the CPUs in @cpus.
  * @npages: 0 = everything of @asid. More pages than PS_TLB_FLUSH_CEILING are flushed as everything, as Linux does.
- * Charges the current task: the own flush, and a shootdown when another CPU is in @cpus; counts nr_tlb_*.
+ * Charges the current task (PS_TIME_MIGRATE): the own flush, and a shootdown when another CPU is in @cpus; counts nr_tlb_*.
  * Each remote CPU's flush is a step of its own (a schedule point precedes it). On return no named TLB has such an entry.
  * Context: a current task; may be under spinlocks.
  * Return: how many remote CPUs were interrupted.
- * Fidelity: simplified (flush_tlb_mm_range): remote CPUs answer at once, their loss is added to ipi_ns of struct ps_cpu.
+ * Fidelity: simplified (flush_tlb_mm_range): remote CPUs answer at once, what it costs them is added to
+ * their ipi_ns.
  */
 unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages);
 /** Linux's tlb_single_page_flush_ceiling. */

@@ -50,6 +50,8 @@ struct ps_reclaim_ops {
 	unsigned long (*direct_reclaim)(const struct ps_alloc_context *ac);
 	/** Make a free block of ac->order. @attempt: 0 asynchronous, then growing effort. */
 	enum compact_result (*direct_compact)(const struct ps_alloc_context *ac, int attempt);
+	/** Can anonymous pages of the node be reclaimed: swapped out, or demoted? */
+	bool (*can_reclaim_anon)(nid_t nid);
 	/** Nothing helps. **Return:** true: something was killed, try again. */
 	bool (*out_of_memory)(const struct ps_alloc_context *ac);
 };
@@ -70,7 +72,7 @@ struct ps_page_ops {
 struct ps_mem_settings {
 	/** PS_CONTENTS_NONE. */
 	enum ps_contents contents;
-	/** Start of per-CPU lists: 0: Linux's formula; else at most so many pages per list set (1: practically off). */
+	/** Per-CPU free lists give pages back from this length on, in pages; 0: Linux's formula; negative: no lists. */
 	int pcp_high;
 };
 
@@ -86,13 +88,11 @@ struct ps_mem {
 	/** Sum of high watermarks and reserves. */
 	unsigned long totalreserve_pages;
 	/** > 0: LRU batches are off. */
-	int lru_disable_count;
+	atomic_t lru_disable_count;
 	/** LRU batches, one per CPU; lru.c. */
 	struct lru_batches *batches;
-	/** Wait queues of page bits; page_lock.c. */
-	struct page_wait_table *wait_table;
-	/** Blocks behind contents `bytes`; contents.c. */
-	void *frames;
+	/** Contents `bytes`: the memory behind the frames of each node; contents.c. */
+	struct ps_arena *frames[MAX_NUMNODES];
 	/** The shared page of zeroes; see ps_zero_page(). */
 	struct page *zero_page;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long a migration may wait, and why it happens: two enums that the cache (buffer locks), the engines and the statistics share.
+ * How long a migration may wait, and why it happens: two enums that the cache (buffer locks), the engines and the
+ * statistics share.
  *
  * Layer: base
  */
@@ -9,9 +10,9 @@
 
 /** What a migration may block on. Fidelity: exact (6.1). */
 enum migrate_mode {
-	MIGRATE_ASYNC,	      /* never block */
+	MIGRATE_ASYNC,        /* never block */
 	MIGRATE_SYNC_LIGHT,   /* block on most things, not on writing a page out */
-	MIGRATE_SYNC,	      /* block on anything */
+	MIGRATE_SYNC,         /* block on anything */
 	MIGRATE_SYNC_NO_COPY, /* as sync, the caller copies */
 };
 

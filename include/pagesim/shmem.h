@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shmem: memory that is a file. Pages of tmpfs files and of shared anonymous mappings live in the page cache, are swap-backed, have no buffers and no tags, and
- * may be huge: one compound page, aligned, as one multi-index entry of the cache.
+ * shmem: memory that is a file. Pages of tmpfs files and of shared anonymous mappings live in the page cache, are
+ * swap-backed, have no buffers and no tags, and may be huge: one compound page, aligned, as one multi-index entry of
+ * the cache.
  *
  * Layer: cache
  */
@@ -36,16 +37,19 @@ enum shmem_huge_hint {
 bool shmem_is_huge(const struct inode *inode, pgoff_t index, enum shmem_huge_hint hint);
 
 /**
- * The page at @index: found, or allocated (huge if shmem_is_huge says so and the aligned range is empty, else small), zeroed unless SGP_WRITE or SGP_FALLOC, added and put on the LRU.
- * Context: may sleep. Return: 0 and *ret_page (the page at the index; NULL for a hole with SGP_READ) locked (the head) and referenced; -EINVAL (beyond the end), -ENOENT (hole with SGP_NOALLOC), -ENOMEM.
- * Counts THP_FILE_ALLOC, THP_FILE_FALLBACK. Fidelity: exact, shmem_get_folio without swap.
+ * The page at @index: found, or allocated (huge if shmem_is_huge says so and the aligned range is empty, else small),
+ * zeroed unless SGP_WRITE or SGP_FALLOC, added and put on the LRU. Context: may sleep. Return: 0 and *ret_page (the
+ * page at the index; NULL for a hole with SGP_READ) locked (the head) and referenced; -EINVAL (beyond the end),
+ * -ENOENT (hole with SGP_NOALLOC), -ENOMEM. Counts THP_FILE_ALLOC, THP_FILE_FALLBACK. Fidelity: exact, shmem_get_folio
+ * without swap.
  */
 int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum shmem_huge_hint hint,
 		   const struct ps_page_source *source, struct page **ret_page);
 
 /**
- * Adds the locked new page; @expected: the value entry that must be there, or NULL. Takes the cache's references; counts NR_FILE_PAGES, NR_SHMEM, NR_SHMEM_THPS, THP_FILE_ALLOC.
- * Context: page locked; takes xa_lock. Return: 0, -EEXIST, -ENOMEM. Fidelity: exact, shmem_add_to_page_cache.
+ * Adds the locked new page; @expected: the value entry that must be there, or NULL. Takes the cache's references;
+ * counts NR_FILE_PAGES, NR_SHMEM, NR_SHMEM_THPS, THP_FILE_ALLOC. Context: page locked; takes xa_lock. Return: 0,
+ * -EEXIST, -ENOMEM. Fidelity: exact, shmem_add_to_page_cache.
  */
 int shmem_add_to_page_cache(struct page *page, struct address_space *mapping, pgoff_t index, void *expected, gfp_t gfp);
 
@@ -55,11 +59,7 @@ bool shmem_mapping(const struct address_space *mapping);
 /** True if the inode is shared anonymous memory: no name ever. */
 bool shmem_is_anon(const struct inode *inode);
 
-/**
- * Removes pages @start..@end - 1; a compound page that sticks out is split (hook), or zeroed in that part when it cannot be. Context: caller unmaps before and after. Fidelity: exact, shmem_undo_range, at page granularity.
- */
-void shmem_undo_range(struct inode *inode, pgoff_t start, pgoff_t end);
-
+/** What tmpfs and shared anonymous memory do. */
 extern const struct address_space_operations shmem_aops;
 
 #ifdef __cplusplus

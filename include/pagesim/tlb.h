@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two-level TLB of one CPU: a small first level for base pages, one for huge pages, and a unified second level,
- * each set associative with true LRU replacement, tagged by address space. A lookup says in one word which frame, which
- * node, which permissions and at which level it hit, so that the hot path of an access needs neither the page table nor
- * struct page.
+ * The two-level TLB of one CPU: a small first level for base pages, one for huge pages, and a unified second level, each
+ * set associative, tagged by address space. A lookup says in one word which frame, which node, which permissions and at
+ * which level it hit, so that the hot path of an access needs neither the page table nor struct page.
  *
  * Names in this file:
  *   vpn   - virtual page number, virtual address / PAGE_SIZE
+ *   page  - number of a page in its own size: vpn, or vpn >> pt_bits for a huge page
  *   asid  - number of the address space (an mm's id), 1 .. PS_TLB_MAX_ASID
  *   word  - what a lookup returns and an entry holds: PFN, node and PS_TLB_* flags; 0 = miss
  *   tag   - asid, page size and page number of an entry in one u64; 0 = no entry
+ *   place - of an entry in the second level: set * PS_TLB_L2_WAYS + way
  *
- * The second level is inclusive: what is in a first level is in the second, and carries the bit PS_TLB_L1. So one probe
- * decides hit or miss, the bit decides the level, and the first level itself is only a replacement order per set with
- * the place of each entry:
+ * The second level is inclusive: what is in a first level is in the second. So one probe decides hit or miss.
  *
- *      L1 set                        L2 set (5 host cache lines, the first answers most questions)
- *     +---------------------+       +-----------------------------+----------------+----------------
- *     | age of each way     |       | 16 bits of each way's tag   | age of each    | tag, word of
- *     | place of each way --+-----> | (one compare finds a hit)   | way            | each way ...
- *     +---------------------+       +-----------------------------+----------------+----------------
+ *      L2 set: one host cache line                                        entries by place
+ *     +--------------------------------------+---------------------+      +-----------+-----------+----
+ *     | 16 bits of each way's tag            | turn of each way    | ...  | tag, word | tag, word | ...
+ *     | (two vector compares find a hit)     | in the first level  |      | of way 0  | of way 1  |
+ *     +--------------------------------------+---------------------+      +-----------+-----------+----
  *
- * Ages of a set are a permutation: 0 = used last, ways - 1 = next victim. Invalid ways are always the oldest, so the
- * victim is always the way with the greatest age.
+ * Replacement in the second level is pseudo-LRU by recent bits: a use sets the way's bit; when all are set, only that
+ * one stays. The victim is the lowest way whose bit is clear; there is always one, so a set has at least two ways.
+ * Losing an entry clears its bit.
  *
- * What hardware does differently: second levels are mostly not inclusive and their LRU is approximate; sets are chosen
- * by a hash on some CPUs, here by the low bits of the page number; there is no separate instruction TLB and no page walk
- * cache (its effect is in the cost of a walk step).
+ * Replacement in the first level is round robin. So a set need not say what it holds: it counts its fills (its turn), an
+ * entry remembers the turn of its own fill, and is there as long as fewer than `ways` fills came after it. An entry that
+ * is flushed leaves its way empty until the turn comes round. Turns are 16 bits: an entry left unused for exactly 65536
+ * fills of its set would be taken for present, at the price of a second-level hit.
+ *
+ * What hardware does differently: second levels are mostly not inclusive; sets are chosen by a hash on some CPUs, here by
+ * the low bits of the page number; there is no separate instruction TLB, and no page walk cache (its effect is in the cost
+ * of a walk step).
  *
  * Locking: a TLB belongs to its CPU. In the fiber build nothing else runs during an operation. In the native build
  * (PS_NATIVE) a spin bit of the TLB makes each operation atomic, remote flushes included.
@@ -42,26 +47,25 @@
 extern "C" {
 #endif
 
-#define PS_TLB_MAX_ASID ((1u << 26) - 1)
-#define PS_TLB_PFN_BITS 36
-#define PS_TLB_PFN_MASK ((1ull << PS_TLB_PFN_BITS) - 1)
+#define PS_TLB_MAX_ASID  ((1u << 26) - 1)
+#define PS_TLB_PFN_BITS  36
+#define PS_TLB_PFN_MASK  ((1ull << PS_TLB_PFN_BITS) - 1)
 #define PS_TLB_NID_SHIFT 36
 /* Flags of a word. */
 #define PS_TLB_VALID (1ull << 42)
 /** A huge page: PFN of its first frame, entry covers 1 << pt_bits pages. */
-#define PS_TLB_HUGE  (1ull << 43)
+#define PS_TLB_HUGE (1ull << 43)
 /** The entry was writable. */
 #define PS_TLB_WRITE (1ull << 44)
 /** The entry was dirty: a store through it needs no walk. */
 #define PS_TLB_DIRTY (1ull << 45)
-/** In the first level (of a lookup's word: before this lookup). */
-#define PS_TLB_L1    (1ull << 46)
-#define PS_TLB_L1_WAY_SHIFT 47
-
+/** Only in what a lookup returns: the first level had it. */
+#define PS_TLB_L1_SHIFT 46
+#define PS_TLB_L1       (1ull << PS_TLB_L1_SHIFT)
 /** Free for the user: kept as inserted. */
-#define PS_TLB_USER  (1ull << 50)
+#define PS_TLB_USER (1ull << 47)
 
-#define PS_TLB_L1_WAYS 8
+/** The most ways of the second level. */
 #define PS_TLB_L2_WAYS 16
 
 /** struct ps_tlb_geometry - entries and ways; entries / ways is a power of two. All zero = Skylake's. */
@@ -78,31 +82,26 @@ struct ps_tlb_entry {
 
 struct ps_tlb_l2_set {
 	u16 partial[PS_TLB_L2_WAYS];
-	u8 age[PS_TLB_L2_WAYS];
-	u8 reserved[16];
-	struct ps_tlb_entry way[PS_TLB_L2_WAYS];
-};
-
-struct ps_tlb_l1_set {
-	/* One byte per way, 0x7f where there is no such way. */
-	u64 age;
-	/* L2 set * PS_TLB_L2_WAYS + way + 1; 0 = none. */
-	u16 place[PS_TLB_L1_WAYS];
-	u64 reserved;
+	/* Turn of the first-level set at each way's last fill into it. */
+	u16 turn[PS_TLB_L2_WAYS];
 };
 
 /** struct ps_tlb - one CPU's TLB. Read the counters with ps_tlb_counts. */
 struct ps_tlb {
 	struct ps_tlb_l2_set *l2;
-	struct ps_tlb_l1_set *l1;
+	/* Entries of the second level by place. */
+	struct ps_tlb_entry *entry;
+	/* Recent ways of each set of the second level, a bit per way. */
+	u16 *recent;
+	/* Turns of the first-level sets, [huge][set]. */
+	u16 *turn[2];
 	u32 l2_mask;
-	u32 l1_mask[2];  /* [huge] */
-	u32 l1_first[2]; /* [huge]: first set in l1 */
-	u8 l1_ways[2];
-	u8 l2_ways;
-	u8 huge_shift; /* pt_bits */
-	u32 nr_huge;   /* huge entries present */
-	u32 lock;      /* native build only */
+	u32 l2_all;     /* a bit per way */
+	u32 l1_mask[2]; /* [huge] */
+	u32 l1_ways[2]; /* [huge] */
+	u32 huge_shift; /* pt_bits */
+	u32 nr_huge;    /* huge entries present */
+	u32 lock;       /* native build only */
 	u64 lookups;
 	u64 l1_hits;
 	u64 misses;
@@ -125,7 +124,7 @@ static inline nid_t ps_tlb_nid(u64 word)
 
 static inline pfn_t ps_tlb_pfn(const struct ps_tlb *tlb, u64 word, u64 vpn)
 {
-	u64 inside = (0 - (u64)!!(word & PS_TLB_HUGE)) & ((1ull << tlb->huge_shift) - 1);
+	u64 inside = (0 - (u64) !!(word & PS_TLB_HUGE)) & ((1ull << tlb->huge_shift) - 1);
 
 	return (word & PS_TLB_PFN_MASK) + (vpn & inside);
 }
@@ -166,7 +165,6 @@ static inline void ps_tlb_unlock(struct ps_tlb *tlb)
 
 #ifdef __SSE2__
 typedef char ps_v16s8 __attribute__((vector_size(16)));
-typedef u8 ps_v16u8 __attribute__((vector_size(16)));
 typedef s16 ps_v8s16 __attribute__((vector_size(16)));
 #endif
 
@@ -175,7 +173,7 @@ static inline u32 ps_tlb_candidates(const struct ps_tlb_l2_set *set, u16 partial
 {
 #ifdef __SSE2__
 	s16 p = (s16)partial;
-	ps_v8s16 want = {p, p, p, p, p, p, p, p};
+	ps_v8s16 want = { p, p, p, p, p, p, p, p };
 	const ps_v8s16 *have = (const ps_v8s16 *)(const void *)set->partial;
 	ps_v8s16 low = (ps_v8s16)(have[0] == want), high = (ps_v8s16)(have[1] == want);
 
@@ -189,118 +187,106 @@ static inline u32 ps_tlb_candidates(const struct ps_tlb_l2_set *set, u16 partial
 #endif
 }
 
-/* The way of @set that holds @tag, or -1. */
-static inline int ps_tlb_find(const struct ps_tlb_l2_set *set, u64 tag)
+/* The way of @set that holds @tag, as a bit; 0 = none. */
+static inline u32 ps_tlb_find(const struct ps_tlb *tlb, u32 set, u64 tag)
 {
-	u32 mask = ps_tlb_candidates(set, ps_tlb_partial(tag));
+	u32 mask = ps_tlb_candidates(&tlb->l2[set], ps_tlb_partial(tag));
 
 	while (mask) {
-		int way = __builtin_ctz(mask);
-
-		if (likely(set->way[way].tag == tag))
-			return way;
+		if (likely(tlb->entry[(size_t)set * PS_TLB_L2_WAYS + (u32)__builtin_ctz(mask)].tag == tag))
+			return mask & (0 - mask);
 		mask &= mask - 1;
 	}
-	return -1;
+	return 0;
 }
 
-/* Way @way of the set becomes the one used last: who was younger ages by one. */
-static inline void ps_tlb_l2_use(struct ps_tlb_l2_set *set, unsigned way)
+/* The way with this bit is used: what is recent afterwards. */
+static inline u32 ps_tlb_used(u32 recent, u32 bit, u32 all)
 {
-#ifdef __SSE2__
-	static const ps_v16u8 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-	ps_v16u8 *age = (ps_v16u8 *)(void *)set->age, old = *age;
-	u8 a = set->age[way], w = (u8)way;
-	ps_v16u8 mine = {a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a};
-	ps_v16u8 self = {w, w, w, w, w, w, w, w, w, w, w, w, w, w, w, w};
-
-	*age = (old - (ps_v16u8)(old < mine)) & ~(ps_v16u8)(lane == self);
-#else
-	u8 a = set->age[way];
-
-	for (unsigned w = 0; w < PS_TLB_L2_WAYS; w++)
-		set->age[w] = (u8)(set->age[w] + (set->age[w] < a));
-	set->age[way] = 0;
-#endif
+	recent |= bit;
+	return recent == all ? bit : recent;
 }
 
-/* The same for a first-level set, eight ages in one word; an age has no bit 7. */
-static inline void ps_tlb_l1_use(struct ps_tlb_l1_set *set, unsigned way)
+/* What ps_tlb_lookup does when it knows that @set has the entry in the way of @bit. */
+static inline u64 ps_tlb_hit(struct ps_tlb *tlb, unsigned huge, u64 page, u32 set, u32 bit)
 {
-	const u64 ones = 0x0101010101010101ull, tops = ones << 7;
-	u64 age = set->age, mine = ((age >> (8 * way)) & 0x7f) * ones;
-	u64 younger = (~((age | tops) - mine) & tops) >> 7;
+	u16 *turn = &tlb->turn[huge][(u32)page & tlb->l1_mask[huge]];
+	u32 way = (u32)__builtin_ctz(bit), now = *turn, mine = tlb->l2[set].turn[way];
+	u64 word = tlb->entry[(size_t)set * PS_TLB_L2_WAYS + way].word, had = (u16)(now - mine) < tlb->l1_ways[huge];
 
-	set->age = (age + younger) & ~(0xffull << (8 * way));
-}
-
-/* The way of a first-level set used longest ago, of @ways. */
-static inline unsigned ps_tlb_l1_victim(const struct ps_tlb_l1_set *set, unsigned ways)
-{
-	const u64 ones = 0x0101010101010101ull, tops = ones << 7;
-	u64 x = set->age ^ (ones * (ways - 1));
-
-	/* The lowest zero byte; bytes below it are not zero, so no borrow reaches it. */
-	return (unsigned)__builtin_ctzll((x - ones) & ~x & tops) >> 3;
-}
-
-/*
- * The entry at @place is used by way of the first level: it is there afterwards. Without a branch: when it is there
- * already, its own way plays the victim.
- */
-static inline void ps_tlb_l1_fill(struct ps_tlb *tlb, unsigned huge, u64 page, u32 place)
-{
-	struct ps_tlb_l1_set *set = &tlb->l1[tlb->l1_first[huge] + (page & tlb->l1_mask[huge])];
-	struct ps_tlb_entry *entry = &tlb->l2[place / PS_TLB_L2_WAYS].way[place % PS_TLB_L2_WAYS];
-	u64 word = entry->word;
-	unsigned victim = ps_tlb_l1_victim(set, tlb->l1_ways[huge]);
-	unsigned own = (unsigned)(word >> PS_TLB_L1_WAY_SHIFT) & 7;
-	unsigned way = word & PS_TLB_L1 ? own : victim;
-	u32 old = set->place[way];
-	/* Place 0 means none; then the loser is the entry itself, which is written last. */
-	u32 loser = old ? old - 1 : place;
-
-	tlb->l2[loser / PS_TLB_L2_WAYS].way[loser % PS_TLB_L2_WAYS].word &= ~PS_TLB_L1;
-	set->place[way] = (u16)(place + 1);
-	entry->word = (word & ~(7ull << PS_TLB_L1_WAY_SHIFT)) | ((u64)way << PS_TLB_L1_WAY_SHIFT) | PS_TLB_L1;
-	ps_tlb_l1_use(set, way);
+	/* Without a branch: an entry that is not in the first level is filled in, one that is stays. */
+	now += !had;
+	*turn = (u16)now;
+	tlb->l2[set].turn[way] = (u16)(had ? mine : now);
+	tlb->recent[set] = (u16)ps_tlb_used(tlb->recent[set], bit, tlb->l2_all);
+	tlb->l1_hits += had;
+	ps_tlb_unlock(tlb);
+	return word | had << PS_TLB_L1_SHIFT;
 }
 
 /**
  * ps_tlb_lookup - translate page @vpn of address space @asid.
- * A hit counts as a use at both levels, and brings an entry that was only in the second level into the first.
+ * A hit counts as a use, and brings an entry that was only in the second level into the first.
  * Return: the entry's word, or 0. PS_TLB_L1 in it says that the first level had it. A store may proceed without a walk
  * when both PS_TLB_WRITE and PS_TLB_DIRTY are set.
  * Fidelity: simplified (hardware).
  */
 static inline u64 ps_tlb_lookup(struct ps_tlb *tlb, u32 asid, u64 vpn)
 {
-	unsigned huge = 0;
-	u64 page = vpn, word;
-	u32 set;
-	int way;
+	u32 set = (u32)vpn & tlb->l2_mask, bit;
 
 	ps_tlb_lock(tlb);
 	tlb->lookups++;
-	set = (u32)page & tlb->l2_mask;
-	way = ps_tlb_find(&tlb->l2[set], ps_tlb_tag(asid, page, 0));
-	if (way < 0 && tlb->nr_huge) {
-		huge = 1;
-		page = vpn >> tlb->huge_shift;
+	bit = ps_tlb_find(tlb, set, ps_tlb_tag(asid, vpn, 0));
+	if (bit)
+		return ps_tlb_hit(tlb, 0, vpn, set, bit);
+	if (tlb->nr_huge) {
+		u64 page = vpn >> tlb->huge_shift;
+
 		set = (u32)page & tlb->l2_mask;
-		way = ps_tlb_find(&tlb->l2[set], ps_tlb_tag(asid, page, 1));
+		bit = ps_tlb_find(tlb, set, ps_tlb_tag(asid, page, 1));
+		if (bit)
+			return ps_tlb_hit(tlb, 1, page, set, bit);
 	}
-	if (way < 0) {
-		tlb->misses++;
-		ps_tlb_unlock(tlb);
-		return 0;
-	}
-	word = tlb->l2[set].way[way].word;
-	tlb->l1_hits += !!(word & PS_TLB_L1);
-	ps_tlb_l2_use(&tlb->l2[set], (unsigned)way);
-	ps_tlb_l1_fill(tlb, huge, page, set * PS_TLB_L2_WAYS + (u32)way);
+	tlb->misses++;
 	ps_tlb_unlock(tlb);
-	return word;
+	return 0;
+}
+
+static inline u64 ps_tlb_word(pfn_t pfn, nid_t nid, u64 flags)
+{
+	return (pfn & PS_TLB_PFN_MASK) | ((u64)nid << PS_TLB_NID_SHIFT) | PS_TLB_VALID |
+	       (flags & (PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY | PS_TLB_USER));
+}
+
+/* ps_tlb_fill below. */
+static inline void ps_tlb_fill_locked(struct ps_tlb *tlb, u32 asid, unsigned huge, u64 page, u64 word)
+{
+	size_t set = page & tlb->l2_mask;
+	u32 free = tlb->l2_all & ~(u32)tlb->recent[set], way = (u32)__builtin_ctz(free);
+	struct ps_tlb_entry *entry = &tlb->entry[set * PS_TLB_L2_WAYS + way];
+	u64 tag = ps_tlb_tag(asid, page, huge);
+
+	tlb->nr_huge += huge - (u32)(entry->tag & 1);
+	entry->tag = tag;
+	entry->word = word;
+	tlb->l2[set].partial[way] = ps_tlb_partial(tag);
+	tlb->l2[set].turn[way] = ++tlb->turn[huge][page & tlb->l1_mask[huge]];
+	tlb->recent[set] = (u16)ps_tlb_used(tlb->recent[set], free & (0 - free), tlb->l2_all);
+}
+
+/**
+ * ps_tlb_fill - remember a translation at both levels right after a lookup of it missed, with no other insert of it
+ * since: ps_tlb_insert without the search.
+ */
+static inline void ps_tlb_fill(struct ps_tlb *tlb, u32 asid, u64 vpn, pfn_t pfn, nid_t nid, u64 flags)
+{
+	ps_tlb_lock(tlb);
+	if (flags & PS_TLB_HUGE)
+		ps_tlb_fill_locked(tlb, asid, 1, vpn >> tlb->huge_shift, ps_tlb_word(pfn, nid, flags));
+	else
+		ps_tlb_fill_locked(tlb, asid, 0, vpn, ps_tlb_word(pfn, nid, flags));
+	ps_tlb_unlock(tlb);
 }
 
 /** ps_tlb_probe - the same without counting, moving or using anything. */

@@ -192,8 +192,9 @@ int ps_advice_from_word(const char *word);
  * brk     the heap is [vpn, +pages) from now on
  * madvise                                                     advice
  * open    a file was opened or created                        name
- * read    length bytes of file name at offset                 name, offset, length
- * write   likewise
+ * read    length bytes of file name at offset, put into the buffer that lies in [vpn, +pages)
+ *                                                             name ("" = no file), offset, length, vpn, pages
+ * write   length bytes taken from the buffer, likewise
  * truncate the file is length bytes long now                  name, length
  * fsync   the file is written back                            name
  * statement  a statement of the text language, verbatim       name = the statement, line
@@ -211,8 +212,8 @@ int ps_advice_from_word(const char *word);
 	X(BRK, "brk", PS_FIELD_RANGE)                                                                                  \
 	X(MADVISE, "madvise", PS_FIELD_RANGE | PS_FIELD_ADVICE)                                                        \
 	X(OPEN, "open", PS_FIELD_NAME)                                                                                 \
-	X(READ, "read", PS_FIELD_NAME | PS_FIELD_OFFSET | PS_FIELD_LENGTH)                                             \
-	X(WRITE, "write", PS_FIELD_NAME | PS_FIELD_OFFSET | PS_FIELD_LENGTH)                                           \
+	X(READ, "read", PS_FIELD_RANGE | PS_FIELD_OFFSET | PS_FIELD_LENGTH | PS_FIELD_NAME)                            \
+	X(WRITE, "write", PS_FIELD_RANGE | PS_FIELD_OFFSET | PS_FIELD_LENGTH | PS_FIELD_NAME)                          \
 	X(TRUNCATE, "truncate", PS_FIELD_NAME | PS_FIELD_LENGTH)                                                       \
 	X(FSYNC, "fsync", PS_FIELD_NAME)                                                                               \
 	X(STATEMENT, "statement", PS_FIELD_NAME | PS_FIELD_LINE)
@@ -250,6 +251,7 @@ unsigned int ps_event_fields(enum ps_event_kind kind);
 /** Tasks of one trace are fewer than this. */
 #define PS_TASK_MAX (1u << 20)
 
+/** Members a kind does not use are zero ("" for name). */
 struct ps_event {
 	enum ps_event_kind kind;
 	u32 task;   /* who */

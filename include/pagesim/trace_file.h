@@ -125,7 +125,8 @@ enum ps_trace_next ps_trace_reader_next(struct ps_trace_reader *r, struct ps_tra
 /**
  * Totals of the whole trace. Known after PS_TRACE_END, or as soon as ps_trace_reader_load_index() succeeded.
  * @n: their number. Return: the array, owned by the reader; NULL (and 0) when not known.
- * Every trace has "accesses", "reads", "writes", "fetches", "records", "events" and "tasks".
+ * Every trace has "accesses", "reads", "writes", "fetches", "records", "events", "tasks" and "time"
+ * (the latest).
  */
 const struct ps_trace_total *ps_trace_reader_totals(const struct ps_trace_reader *r, size_t *n);
 
@@ -158,6 +159,15 @@ const struct ps_trace_frame *ps_trace_reader_frames(const struct ps_trace_reader
  */
 bool ps_trace_reader_seek(struct ps_trace_reader *r, size_t index, GError **error);
 
+/**
+ * Writes what is left of a trace as bulk text (docs/traces.md), which ps_trace_reader_open() reads back to the same batches.
+ * Return: true, or false with @error set; batches before the failure are written.
+ */
+bool ps_trace_dump(struct ps_trace_reader *r, int fd, const char *name, GError **error);
+
+/** Gives what is left of a trace to @w, batch by batch, totals included. Return: as ps_trace_dump(). */
+bool ps_trace_copy(struct ps_trace_reader *r, struct ps_trace_writer *w, GError **error);
+
 /** Bytes of the file consumed so far (for progress lines), and its size or 0 when unknown. */
 u64 ps_trace_reader_position(const struct ps_trace_reader *r, u64 *size);
 
@@ -177,6 +187,13 @@ enum ps_trace_form {
 
 /** Judges by the first bytes. @n bytes are there; 4096 are enough for a sure answer. */
 enum ps_trace_form ps_trace_sniff(const void *bytes, size_t n);
+
+/**
+ * Judges what can be read from @path without taking anything from it: "-" (standard input, also when it is a pipe) can
+ * be opened afterwards as if nobody had looked. A terminal counts as a script.
+ * Return: the form; PS_FORM_UNKNOWN with @error set when it cannot be opened or read, without when it is none of ours.
+ */
+enum ps_trace_form ps_trace_form_of(const char *path, GError **error);
 
 /** "binary trace (.pgt)", "script (.pgs)"... for messages. */
 const char *ps_trace_form_word(enum ps_trace_form form);

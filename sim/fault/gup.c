@@ -39,12 +39,12 @@ static bool grab(struct page *page, unsigned int flags)
 }
 
 /* Must the page be made exclusive first? A device may not write what others share, nor read what they may replace. */
-static bool must_unshare(const struct vm_area_struct *vma, unsigned int flags, struct page *page)
+static bool must_unshare(unsigned int flags, struct page *page)
 {
 	if ((flags & (FOLL_WRITE | FOLL_PIN)) != FOLL_PIN)
 		return false;
 	if (!PageAnon(page))
-		return (flags & FOLL_LONGTERM) && is_cow_mapping(vma->vm_flags);
+		return false;
 	return !PageAnonExclusive(PageCompound(page) && compound_mapcount(page) ? compound_head(page) : page);
 }
 
@@ -74,7 +74,7 @@ static int follow(struct vm_area_struct *vma, u64 addr, unsigned int flags, stru
 				page = vma->vm_mm->machine->faults->huge_zero_page;
 		} else if (!pmd_protnone(top) && (!(flags & FOLL_WRITE) || pmd_write(top))) {
 			page = pfn_to_page(pmd_pfn(top));
-			if (must_unshare(vma, flags, page))
+			if (must_unshare(flags, page))
 				error = -EMLINK;
 		}
 		if (page && !error) {
@@ -107,7 +107,7 @@ static int follow(struct vm_area_struct *vma, u64 addr, unsigned int flags, stru
 			page = ps_zero_page();
 	} else {
 		page = vm_normal_page(pte);
-		if (must_unshare(vma, flags, page))
+		if (must_unshare(flags, page))
 			error = -EMLINK;
 	}
 	if (page && !error && !grab(page, flags))

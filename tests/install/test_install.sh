@@ -64,16 +64,20 @@ fi
 say "a program that includes every header and links every exported name"
 {
 	(cd "$tree/include/pagesim" && for h in *.h; do echo "#include <pagesim/$h>"; done)
-	echo '#include <stdio.h>'
-	echo 'int main(void)'
-	echo '{'
 	# Through a volatile, or the compiler knows the answer and needs no library.
-	echo '	const volatile void *volatile p;'
-	echo '	int n = 0;'
+	cat <<-'END'
+	#include <stdio.h>
+	int main(void)
+	{
+		const volatile void *volatile p;
+		int n = 0;
+	END
 	sed -n 's/^	\([a-zA-Z_0-9]*\);$/	p = (const volatile void *)\&\1; n += p != NULL;/p' "$source/sim/pagesim.map"
-	echo '	printf("%d names\n", n);'
-	echo '	return 0;'
-	echo '}'
+	cat <<-'END'
+		printf("%d names\n", n);
+		return 0;
+	}
+	END
 } >"$scratch/user.c"
 cp "$scratch/user.c" "$scratch/user.cc"
 library=$(pkg-config --variable=libdir pagesim)

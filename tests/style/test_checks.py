@@ -157,6 +157,13 @@ class CheckLayers(TreeTest):
         self.replace("include/pagesim/low.h", " * Layer: base\n", "")
         self.assert_finds(self.check, ("include/pagesim/low.h:1: ", "has 0 lines"))
 
+    def test_list_belongs_to_the_layer_of_its_header(self):
+        self.write("include/pagesim/side.def", "/* SPDX-License-Identifier: MIT */\nITEM(one)\n")
+        self.append("sim/left/side.c", "#include <pagesim/side.def>\n")
+        self.assert_in_order(*self.check)
+        self.append("sim/base/low.c", "#include <pagesim/side.def>\n")
+        self.assert_finds(self.check, ("sim/base/low.c:5: ", "base is layer 0, left is layer 1"))
+
     def test_layer_line_with_a_name_that_is_no_layer_is_found(self):
         self.replace("include/pagesim/high.h", "Layer: top", "Layer: roof")
         self.assert_finds(self.check, ("include/pagesim/high.h:5: ", "'roof' is none of base, left, right, top"))
@@ -174,6 +181,13 @@ class CheckLayers(TreeTest):
         self.assert_finds(self.check, ("sim/base/low.c:5: ", "no sim/base/nowhere.h"),
                           ("sim/base/low.c:6: ", "no include/pagesim/nowhere.h"))
 
+    def test_header_the_build_makes_is_known_by_its_template(self):
+        self.append("sim/base/low.c", '#include "base/made.h"\n')
+        self.write("sim/base/made.h.in", source("#define MADE @MADE@\n"))
+        self.assert_in_order(*self.check)
+        self.append("sim/base/made.h.in", "#include <pagesim/high.h>\n")
+        self.assert_finds(self.check, ("sim/base/made.h.in:4: ", "top is layer 2"))
+
     def test_folder_that_is_no_layer_is_found(self):
         self.write("sim/attic/a.c", source("\n"))
         self.write("sim/loose.c", source("\n"))
@@ -182,6 +196,14 @@ class CheckLayers(TreeTest):
     def test_test_may_not_reach_above_its_layer(self):
         self.append("tests/left/test_side.c", "#include <pagesim/high.h>\n")
         self.assert_finds(self.check, ("tests/left/test_side.c:4: ", "left is layer 1, top is layer 2"))
+
+    def test_tests_share_helpers_along_the_layers(self):
+        self.write("tests/base/scene.h", source("\n"))
+        self.write("tests/top/scene.h", source("\n"))
+        self.append("tests/left/test_side.c", '#include "base/scene.h"\n')
+        self.assert_in_order(*self.check)
+        self.append("tests/left/test_side.c", '#include "top/scene.h"\n')
+        self.assert_finds(self.check, ("tests/left/test_side.c:5: ", "left is layer 1, top is layer 2"))
 
     def test_cli_uses_public_headers_only(self):
         self.append("tools/pagesim/main.c", '#include "base/private.h"\n')
@@ -238,6 +260,12 @@ class CheckHeaders(TreeTest):
         done = self.run_check(*self.check)
         self.assertEqual(done.returncode, 1)
         self.assertIn("redefinition of", done.stdout)
+
+    def test_headers_that_cannot_be_included_together_are_found(self):
+        self.replace("include/pagesim/low.h", "#include <stddef.h>\n", "#include <stddef.h>\n#define SHADE 1\n")
+        self.write("include/pagesim/high.h", public("high.h", "top", "enum shades { SHADE, LIGHT };\n"))
+        self.assert_finds(self.check, ("include/pagesim: ", "cannot be included together as C11"),
+                          ("include/pagesim: ", "cannot be included together as C++17"))
 
     def test_header_that_would_not_be_installed_is_found(self):
         self.replace("include/pagesim/meson.build", "  'high.h',\n", "")
@@ -563,6 +591,14 @@ class Format(TreeTest):
 
     def test_table_laid_out_by_hand_can_stay_so(self):
         self.append("sim/base/low.c", "/* clang-format off */\nint table[] = {  1,   2 };\n/* clang-format on */\n")
+        self.assert_in_order("format", "--check")
+
+
+    def test_word_with_dashes_that_a_macro_makes_a_string_of_is_not_spaced_out(self):
+        table = "#define LIST(C) \\\n\tC(hint-fault, 1) \\\n\tC(b, 2)\n"
+        self.append("sim/base/low.c", table)
+        self.assert_finds(["format"], ("sim/base/low.c:6: ", "a subtraction of 'hint-fault'"))
+        self.replace("sim/base/low.c", table, "/* clang-format off */\n" + table + "/* clang-format on */\n")
         self.assert_in_order("format", "--check")
 
 

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shmem: getting the page of a tmpfs file or of shared anonymous memory, small or huge.
+ *
+ *	find ──found, uptodate──────────────────────────────▶ done
+ *	  │ nothing there
+ *	  ▼
+ *	huge wanted? ──yes──▶ aligned range empty? ──yes──▶ allocate 2^n ──▶ add (n references, one multi-index entry) ──▶ zero ──▶ done
+ *	  │ no                  │ no                         │ none free: THP_FILE_FALLBACK      │ somebody was first
+ *	  ▼                     ▼                            ▼                                   ▼
+ *	allocate one ◀──────────┴────────────────────────────┘                                find again
+ *
+ * The size is looked at twice: before anything, and after the page was added, because truncation may have come between;
+ * who adds a page beyond the end takes it out again.
+ *
+ * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd, and no list of huge pages that
+ * stick out beyond the end of their file (the unused-huge shrinker). Swap entries in the index are the swap layer's to
+ * add.
+ */
+#include <pagesim/bug.h>
+#include <pagesim/compound.h>
+#include <pagesim/contents.h>
+#include <pagesim/gfp.h>
+#include <pagesim/lru.h>
+#include <pagesim/machine.h>
+#include <pagesim/page_lock.h>
+#include <pagesim/page_ref.h>
+#include <pagesim/shmem.h>
+#include <pagesim/vmstat.h>
+#include <pagesim/writeback.h>
+
+const struct address_space_operations shmem_aops = {
+	.name = "shmem",
+	.has_writeback = false,
+	.migrate_kind = MIGRATE_KIND_PLAIN,
+	.dirty_page = noop_dirty_page,
+};
+
+bool shmem_mapping(const struct address_space *mapping)
+{
+	return mapping->a_ops == &shmem_aops;
+}
+
+bool shmem_is_anon(const struct inode *inode)
+{
+	return inode->anon;
+}
+
+bool shmem_is_huge(const struct inode *inode, pgoff_t index, enum shmem_huge_hint hint)
+{
+	const struct ps_files *files = inode->files;
+	enum shmem_huge huge = shmem_is_anon(inode) ? files->shmem_enabled : files->tmpfs_huge;
+	const pgoff_t pages = HPAGE_PMD_NR;
+
+	if (hint == SHMEM_HINT_NOHUGEPAGE || files->shmem_enabled == SHMEM_HUGE_DENY)
+		return false;
+	if (files->shmem_enabled == SHMEM_HUGE_FORCE)
+		return true;
+	switch (huge) {
+	case SHMEM_HUGE_ALWAYS:
+		return true;
+	case SHMEM_HUGE_WITHIN_SIZE:
+		if (i_size_pages(inode) >= (index + pages) / pages * pages)
+			return true;
+		return hint == SHMEM_HINT_HUGEPAGE;
+	case SHMEM_HUGE_ADVISE:
+		return hint == SHMEM_HINT_HUGEPAGE;
+	default:
+		return false;
+	}
+}
+
+int shmem_add_to_page_cache(struct page *page, struct address_space *mapping, pgoff_t index, void *expected, gfp_t gfp)
+{
+	const unsigned int order = compound_order(page);
+	const long nr = (long)compound_nr(page);
+	const nid_t nid = page_to_nid(page);
+	XA_STATE_ORDER(xas, &mapping->i_pages, index, order);
+	void *entry;
+
+	VM_BUG_ON_PAGE(PageTail(page), page);
+	VM_BUG_ON_PAGE(index & (nr - 1), page);
+	VM_BUG_ON_PAGE(!PageLocked(page), page);
+	VM_BUG_ON_PAGE(!PageSwapBacked(page), page);
+
+	page_ref_add(page, (int)nr);
+	WRITE_ONCE(page->mapping, mapping);
+	WRITE_ONCE(page->index, index);
+	do {
+		xas_lock(&xas);
+		/* Nothing but what the caller expects may be in the way, and that must be there, once. */
+		entry = xas_find_conflict(&xas);
+		if (entry != expected || (entry && xas_find_conflict(&xas))) {
+			xas_set_err(&xas, -EEXIST);
+			goto out_unlock;
+		}
+		xas_reset(&xas);
+		xas_store(&xas, page);
+		if (xas_error(&xas))
+			goto out_unlock;
+		if (order && order == HPAGE_PMD_ORDER) {
+			count_vm_event(THP_FILE_ALLOC);
+			__mod_node_page_state(nid, NR_SHMEM_THPS, nr);
+		}
+		WRITE_ONCE(mapping->nrpages, mapping->nrpages + (unsigned long)nr);
+		__mod_node_page_state(nid, NR_FILE_PAGES, nr);
+		__mod_node_page_state(nid, NR_SHMEM, nr);
+	out_unlock:
+		xas_unlock(&xas);
+	} while (xas_nomem(&xas, gfp));
+
+	if (!xas_error(&xas))
+		return 0;
+	WRITE_ONCE(page->mapping, NULL);
+	page_ref_sub(page, (int)nr);
+	return xas_error(&xas);
+}
+
+/* A new page, locked and swap-backed. Return: NULL if there is none. */
+static struct page *shmem_alloc_page(struct inode *inode, pgoff_t index, unsigned int order, enum shmem_huge_hint hint,
+				     const struct ps_page_source *source)
+{
+	struct address_space *mapping = inode->i_mapping;
+	gfp_t gfp = mapping->gfp_mask;
+	struct page *page;
+	bool locked;
+
+	if (order) {
+		unsigned long first = index;
+
+		/* One small page in the range is reason enough not to; no huge page was missed for want of memory. */
+		if (xa_find(&mapping->i_pages, &first, index + (1UL << order) - 1, XA_PRESENT))
+			return NULL;
+		gfp = hint == SHMEM_HINT_HUGEPAGE ? GFP_TRANSHUGE : GFP_TRANSHUGE_LIGHT;
+	}
+	page = ps_page_source_alloc(source, mapping, index, order, gfp);
+	if (!page) {
+		if (order)
+			count_vm_event(THP_FILE_FALLBACK);
+		return NULL;
+	}
+	if (order >= 2)
+		prep_transhuge_page(page);
+	locked = trylock_page(page);
+	VM_BUG_ON_PAGE(!locked, page);
+	__SetPageSwapBacked(page);
+	return page;
+}
+
+int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum shmem_huge_hint hint,
+		   const struct ps_page_source *source, struct page **ret_page)
+{
+	struct address_space *mapping = inode->i_mapping;
+	const unsigned int huge_order = HPAGE_PMD_ORDER;
+	struct page *page;
+	pgoff_t first;
+	bool added;
+	int err;
+
+repeat:
+	added = false;
+	if (sgp <= SGP_CACHE && index >= i_size_pages(inode))
+		return -EINVAL;
+	page = pagecache_get_page(mapping, index, FGP_LOCK | FGP_HEAD, 0, NULL);
+	if (page) {
+		if (sgp == SGP_WRITE)
+			mark_page_accessed(page);
+		if (PageUptodate(page))
+			goto out;
+		if (sgp != SGP_READ)
+			goto clear;
+		/* Allocated by fallocate, never written: a hole to a reader. */
+		unlock_page(page);
+		put_page(page);
+	}
+	if (sgp == SGP_READ) {
+		*ret_page = NULL;
+		return 0;
+	}
+	if (sgp == SGP_NOALLOC)
+		return -ENOENT;
+
+	page = NULL;
+	first = index >> huge_order << huge_order;
+	if (shmem_is_huge(inode, index, hint))
+		page = shmem_alloc_page(inode, first, huge_order, hint, source);
+	if (!page) {
+		first = index;
+		page = shmem_alloc_page(inode, first, 0, hint, source);
+	}
+	if (!page)
+		return -ENOMEM;
+	if (sgp == SGP_WRITE)
+		__SetPageReferenced(page);
+	err = shmem_add_to_page_cache(page, mapping, first, NULL, mapping->gfp_mask);
+	if (err) {
+		unlock_page(page);
+		put_page(page);
+		if (err == -EEXIST)
+			goto repeat;
+		return err;
+	}
+	lru_cache_add(page);
+	added = true;
+	/* Fresh pages of fallocate stay not uptodate: undo can tell them. */
+	if (sgp == SGP_FALLOC)
+		sgp = SGP_WRITE;
+clear:
+	if (sgp != SGP_WRITE && !PageUptodate(page)) {
+		clear_huge_page(page, compound_nr(page));
+		SetPageUptodate(page);
+	}
+	if (sgp <= SGP_CACHE && index >= i_size_pages(inode)) {
+		if (added) {
+			ClearPageDirty(page);
+			delete_from_page_cache(page);
+		}
+		unlock_page(page);
+		put_page(page);
+		return -EINVAL;
+	}
+out:
+	*ret_page = find_subpage(page, index);
+	return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of the lackey importer, in three files: lackey.c cuts text into lines and follows who is running, lackey_process.c
+ * knows what each process has mapped and opened, lackey_syscall.c turns finished system calls into events and changes of that
+ * knowledge.
+ */
+#ifndef TRACE_LACKEY_H
+#define TRACE_LACKEY_H
+
+#include <pagesim/trace_import.h>
+
+/* Pages known to be mapped: sorted, disjoint, never adjacent ranges. And a small table of pages just found to be. */
+#define KNOWN_SLOTS 256
+
+struct known_range {
+	u64 start, end; /* pages, half open */
+};
+
+struct known {
+	GArray *ranges;
+	u64 slot[KNOWN_SLOTS]; /* slot[vpn % KNOWN_SLOTS] == vpn: mapped; ~0 otherwise */
+};
+
+void known_init(struct known *k);
+void known_clear(struct known *k);
+void known_destroy(struct known *k);
+void known_copy(struct known *to, const struct known *from);
+void known_add(struct known *k, u64 start, u64 end);
+void known_remove(struct known *k, u64 start, u64 end);
+bool known_lookup(struct known *k, u64 vpn);
+/* The first gap of [start, end) that is not known. Return: false when there is none. */
+bool known_gap(const struct known *k, u64 start, u64 end, u64 *gap_start, u64 *gap_end);
+
+static inline bool known_has(struct known *k, u64 vpn)
+{
+	return likely(k->slot[vpn % KNOWN_SLOTS] == vpn) || known_lookup(k, vpn);
+}
+
+/* An open file, shared by the descriptors dup and fork make of it. */
+struct open_file {
+	char *path; /* "" for what is no file */
+	u64 position;
+	u32 references;
+};
+
+#define CALL_ARGUMENTS 6
+
+/* A system call between its line and its result. */
+struct call {
+	const struct call_kind *kind;
+	u64 argument[CALL_ARGUMENTS];
+	char *text; /* the string among the arguments, or NULL */
+};
+
+struct thread {
+	u32 task;
+	bool pending;
+	struct call call;
+};
+
+struct process {
+	struct ps_lackey *lackey;
+	u32 pid;
+	u32 task; /* of its first thread */
+	bool exited;
+	bool stack_known;
+	struct known known;
+	u64 stack_top;	 /* page; 0 = not known yet */
+	u64 heap_start;	 /* page; 0 = not known yet */
+	u64 heap_end;
+	GHashTable *files;   /* fd -> struct open_file */
+	GHashTable *closing; /* set of fds that exec closes */
+	GHashTable *threads; /* valgrind's thread number -> struct thread */
+	u32 running;	     /* valgrind's number of the thread that runs */
+};
+
+struct ps_lackey {
+	struct ps_trace_writer *writer;
+	struct ps_lackey_settings settings;
+	struct ps_lackey_counts counts;
+	char *command;
+	GHashTable *processes; /* pid -> struct process, the newest of that pid */
+	GPtrArray *graveyard;  /* earlier ones */
+	GPtrArray *streams;
+	GHashTable *syscalls; /* name -> u64 *: how often */
+	u32 tasks;
+	struct ps_lackey_stream *feeding; /* whose text is being read */
+};
+
+struct ps_lackey_stream {
+	struct ps_lackey *lackey;
+	char *name;
+	u32 pid; /* all of it is from this process; 0 = unknown */
+	u32 line;
+	GString *rest; /* text not yet cut into lines */
+	bool failed;
+	bool forked; /* mixed: several processes may write into this text, so lines may be torn */
+	u64 instructions;
+
+	struct process *process; /* who writes the memory lines */
+	u32 task;
+
+	/* a header of valgrind was seen; what it means shows in the next line */
+	bool header;
+	u32 header_pid, header_parent;
+	char *header_command;
+
+	struct process *awaited; /* whose fork or system call has its result on a line of its own */
+	u32 awaited_thread;
+	u32 child; /* the newest one forked in this text */
+
+	/* for merging files by ps_lackey_import() */
+	bool merged;
+	int fd;
+	bool active, ended;
+	u64 clock_start;
+	struct ps_lackey_stream *waits_for;
+};
+
+/* ---- lackey.c ---- */
+
+struct process *lackey_process(struct ps_lackey *lackey, u32 pid);
+void lackey_count_syscall(struct ps_lackey *lackey, const char *name);
+/* The process of @stream was just forked from @parent's thread @thread. */
+void lackey_forked(struct ps_lackey_stream *stream, struct process *parent, u32 thread, u32 pid);
+/* @pid was waited for and is gone. */
+void lackey_reaped(struct ps_lackey_stream *stream, u32 pid);
+
+static inline u64 lackey_time(const struct ps_lackey *lackey)
+{
+	return lackey->counts.fetches;
+}
+
+/* ---- lackey_process.c ---- */
+
+struct process *process_new(struct ps_lackey *lackey, u32 pid);
+void process_free(struct process *p);
+struct process *process_fork(struct process *parent, u32 thread, u32 pid);
+/* The process is somebody else now: nothing mapped, one thread. */
+void process_exec(struct process *p, const char *command);
+void process_exit(struct process *p);
+struct thread *process_thread(struct process *p, u32 number);
+void process_thread_exit(struct process *p, u32 number);
+/* Events of @p by thread @number; time is set. */
+struct ps_event process_event(struct process *p, u32 number, enum ps_event_kind kind);
+/* Page @vpn is accessed and not known: conclude what it belongs to, and say so in the trace. */
+void process_infer(struct process *p, u64 vpn, bool fetch);
+/* All of [start, end) must be mapped, because the kernel did something to it. */
+void process_infer_range(struct process *p, u64 start, u64 end);
+
+struct open_file *process_file(struct process *p, s64 fd);
+void process_open(struct process *p, s64 fd, const char *path, bool close_on_exec);
+void process_dup(struct process *p, s64 from, s64 to, bool close_on_exec);
+void process_close(struct process *p, s64 fd);
+
+/* ---- lackey_syscall.c ---- */
+
+/* A line of thread @thread of @p, from behind "SYSCALL[pid,tid](nr)" to its end, which is a zero. */
+void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thread, const char *line);
+/* The result of the call thread @thread of @p is in: " --> [...] Success(0x..)". */
+void lackey_result(struct ps_lackey_stream *stream, struct process *p, u32 thread, const char *text);
+
+#endif
