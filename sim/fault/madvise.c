@@ -17,7 +17,7 @@
 
 static int change_flags(struct vm_area_struct *vma, u64 start, u64 end, u64 vm_flags)
 {
-	struct vma_attributes attributes = {.vm_flags = vm_flags, .policy = vma->vm_policy};
+	struct vma_attributes attributes = { .vm_flags = vm_flags, .policy = vma->vm_policy };
 	int error;
 
 	if (vma->vm_flags == vm_flags)
@@ -79,7 +79,7 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 			return -EINVAL;
 		if (!inode)
 			return -EINVAL;
-		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
+		if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
 			return -EACCES;
 		/* The file's locks come before mmap_lock: let go of it. The VMA may be gone afterwards. */
 		ihold(inode);
