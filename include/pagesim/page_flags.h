@@ -60,6 +60,7 @@ enum pageflags {
 	PG_swapcache = PG_owner_priv_1,      /* with PG_swapbacked: private_data is a swap entry */
 	PG_anon_exclusive = PG_mappedtodisk, /* anonymous pages: belongs to one mm; per PTE, or the head's per PMD */
 	PG_reported = PG_uptodate,
+	PG_double_map = PG_workingset, /* in the first tail: PMDs and, since one of them was split, PTEs map the page */
 };
 
 static_assert((int)NR_PAGEFLAGS <= LAST_CPUPID_PGSHIFT, "PG_ bits end below last_cpupid");
@@ -379,6 +380,20 @@ static inline bool PageTransCompound(const struct page *page)
 static inline bool PageTransTail(const struct page *page)
 {
 	return PageTail(page);
+}
+
+/** Double map of a compound page, by its head. Context: a page-table lock of one of its mappings. Fidelity: exact. */
+static inline bool PageDoubleMap(const struct page *head)
+{
+	return test_bit(PG_double_map, &head[1].flags);
+}
+static inline void SetPageDoubleMap(struct page *head)
+{
+	set_bit(PG_double_map, &head[1].flags);
+}
+static inline bool TestClearPageDoubleMap(struct page *head)
+{
+	return test_and_clear_bit(PG_double_map, &head[1].flags);
 }
 
 #ifdef __cplusplus

@@ -117,7 +117,8 @@ static void lru_add_fn(struct lruvec *lruvec, struct page *page)
 	} else {
 		ClearPageActive(page);
 		SetPageUnevictable(page);
-		page->mlock_count = PageMlocked(page);
+		/* Too low rather than too high: who mlocked it may count it yet, and reclaim mends what is too low. */
+		page->mlock_count = 0;
 		if (!was_unevictable)
 			__count_vm_events(UNEVICTABLE_PGCULLED, nr);
 	}
