@@ -17,20 +17,20 @@ static double now_ns(void)
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-#define MEASURE(text, n, statement)                                                   \
-	do {                                                                          \
-		double best_ = 1e18;                                                  \
-		long rep_, i_;                                                        \
-                                                                                      \
-		for (rep_ = 0; rep_ < 5; rep_++) {                                    \
-			double t_ = now_ns();                                         \
-                                                                                      \
-			for (i_ = 0; i_ < (n); i_++)                                  \
-				statement;                                            \
-			t_ = (now_ns() - t_) / (double)(n);                           \
-			best_ = t_ < best_ ? t_ : best_;                              \
-		}                                                                     \
-		printf("%-58s %10.1f ns\n", text, best_);                             \
+#define MEASURE(text, n, statement)                         \
+	do {                                                \
+		double best_ = 1e18;                        \
+		long rep_, i_;                              \
+                                                            \
+		for (rep_ = 0; rep_ < 5; rep_++) {          \
+			double t_ = now_ns();               \
+                                                            \
+			for (i_ = 0; i_ < (n); i_++)        \
+				statement;                  \
+			t_ = (now_ns() - t_) / (double)(n); \
+			best_ = t_ < best_ ? t_ : best_;    \
+		}                                           \
+		printf("%-58s %10.1f ns\n", text, best_);   \
 	} while (0)
 
 static void open_or_die(struct scene *s, const struct scene_spec *spec)

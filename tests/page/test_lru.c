@@ -360,7 +360,7 @@ static void a_new_page_of_a_mlocked_vma_is_unevictable(void **state)
 	assert_int_equal(vmstat("nr_unevictable"), 513);
 	assert_int_equal(vmstat("nr_mlock"), 513);
 	assert_int_equal(vmstat("unevictable_pgs_mlocked"), 513);
-	put_page(page);
+	release_pages(&page, 1);
 	put_page(thp);
 	assert_int_equal(vmstat("nr_unevictable"), 0);
 	assert_int_equal(vmstat("nr_mlock"), 0);
