@@ -27,6 +27,7 @@
 #endif
 #endif
 #ifdef PS_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifdef PS_TSAN
@@ -71,6 +72,14 @@ static struct ps_stack *stack_new(size_t bytes)
 	return stack;
 }
 
+/* Whoever ran on it last never returned: what AddressSanitizer remembers of its frames must not outlive it. */
+static void stack_clean(struct ps_stack *stack)
+{
+#ifdef PS_ASAN
+	__asan_unpoison_memory_region(stack->base + PAGE_SIZE, stack->bytes);
+#endif
+}
+
 void ps_stack_pool_empty(struct ps_stack_pool *pool)
 {
 	struct ps_stack *stack;
@@ -83,6 +92,7 @@ void ps_stack_pool_empty(struct ps_stack_pool *pool)
 #ifdef PS_TSAN
 		__tsan_destroy_fiber(stack->tsan);
 #endif
+		stack_clean(stack);
 		munmap(stack->base, stack->bytes + PAGE_SIZE);
 		ps_free(stack);
 	}
@@ -106,10 +116,12 @@ int ps_fiber_init(struct ps_fiber *f, struct ps_stack_pool *pool, void (*entry)(
 {
 	struct ps_stack *stack = pool->free;
 
-	if (stack)
+	if (stack) {
 		pool->free = stack->next;
-	else
+		stack_clean(stack);
+	} else {
 		stack = stack_new(pool->bytes);
+	}
 	if (!stack)
 		return -ENOMEM;
 	f->stack = stack;
