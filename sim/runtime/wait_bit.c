@@ -29,7 +29,7 @@ struct bit_key {
 	int bit;
 };
 
-static wait_queue_head_t *queue_of(struct ps_rt *rt, const unsigned long *word, int bit)
+static struct ps_bit_queue *queue_of(struct ps_rt *rt, const unsigned long *word, int bit)
 {
 	u64 h = ((u64)(uintptr_t)word + (u64)bit) * 0x9e3779b97f4a7c15ULL;
 
@@ -64,20 +64,39 @@ static int bit_wake(struct wait_queue_entry *wait, int sync, void *arg)
 static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps_site *at)
 {
 	struct ps_rt *rt = ps_self_rt();
+<<<<<<< HEAD
 	unsigned long *word = bw->word, bit = (unsigned long)bw->bit;
 	wait_queue_head_t *q = bw->waiters < 0 ? queue_of(rt, word, bw->bit) : queue_of_flagged(rt, word);
 	void (*drop)(void *arg) = bw->drop;
+=======
+	struct ps_bit_queue *bq = queue_of(rt, word, bit);
+	wait_queue_head_t *q = &bq->q;
+	struct bit_wait bw = { .word = word, .bit = bit, .exclusive = exclusive };
+	ps_ns_t since = ps_now();
+>>>>>>> runtime
 	bool done = false;
 	ps_ns_t since = ps_now();
 
+<<<<<<< HEAD
 	init_wait(&bw->wait);
 	bw->wait.func = bit_wake;
 	bw->wait.flags = bw->exclusive ? WQ_FLAG_EXCLUSIVE : 0;
 	/* Before the bit is looked at again; pairs with the fence in wake_up_bit(). */
 	__atomic_fetch_add(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
+=======
+	init_wait(&bw.wait);
+	bw.wait.func = bit_wake;
+	bw.wait.flags = exclusive ? WQ_FLAG_EXCLUSIVE : 0;
+	/*
+	 * The count before the bit is looked at again; pairs with wake_up_bit(). Both change the count, so one comes
+	 * after the other: the waker sees us counted, or we see the bit that it cleared before.
+	 */
+	__atomic_fetch_add(&bq->waiters, 1, __ATOMIC_SEQ_CST);
+>>>>>>> runtime
 	while (!done) {
 		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bw->bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
+<<<<<<< HEAD
 		done = bw->served;
 		if (!done) {
 			/*
@@ -92,6 +111,15 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 		if (!done) {
 			if (list_empty(&bw->wait.entry))
 				list_add_tail(&bw->wait.entry, &q->head);
+=======
+		done = bw.served || (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word)
+					       : !test_bit_acquire((unsigned long)bit, word));
+		if (done) {
+			list_del_init(&bw.wait.entry);
+		} else {
+			if (list_empty(&bw.wait.entry))
+				list_add_tail(&bw.wait.entry, &q->head);
+>>>>>>> runtime
 			set_current_state(TASK_UNINTERRUPTIBLE);
 		}
 		if (done)
@@ -106,7 +134,7 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 	}
 	__set_current_state(TASK_RUNNING);
 	ps_self()->waiting = PS_WAITING_NOTHING;
-	__atomic_fetch_sub(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_sub(&bq->waiters, 1, __ATOMIC_RELAXED);
 	ps_count_wait(rt, lc, ps_now() - since);
 	return ps_now() - since;
 }
@@ -120,17 +148,19 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 
 void wake_up_bit(unsigned long *word, int bit)
 {
-	struct ps_rt *rt = ps_self_rt();
+	struct ps_bit_queue *bq = queue_of(ps_self_rt(), word, bit);
 	struct bit_key key = { word, bit };
 
 	ps_point(PS_POINT_WAKE, word);
 #ifdef PS_NATIVE
-	/* The cleared bit before the count; pairs with the count before the bit in wait_for_bit(). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
-	if (likely(!__atomic_load_n(&rt->pub.bit_waiters, __ATOMIC_RELAXED)))
+	/* The cleared bit before the count; pairs with wait_for_bit(). Not a fence: ThreadSanitizer knows none. */
+	if (!__atomic_fetch_add(&bq->waiters, 0, __ATOMIC_SEQ_CST))
 		return;
-	ps_wake_up_key(queue_of(rt, word, bit), 1, &key);
+#else
+	if (likely(!bq->waiters))
+		return;
+#endif
+	ps_wake_up_key(&bq->q, 1, &key);
 }
 
 /* Was the bit held at this virtual time by a task that ran ahead? */
