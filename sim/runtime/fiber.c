@@ -43,36 +43,14 @@ static void tsan_begin(struct ps_fiber *f)
 #endif
 }
 
-<<<<<<< HEAD
-/* Whoever ran on it last never returned: what AddressSanitizer remembers of its frames must not outlive it. */
-static void stack_clean(struct ps_stack *stack)
-{
-#ifdef PS_ASAN
-	__asan_unpoison_memory_region(stack->base + PAGE_SIZE, stack->bytes);
-#endif
-}
-
-void ps_stack_pool_empty(struct ps_stack_pool *pool)
-=======
 /* What both sides of a switch do when they have arrived: `left` has just stopped at `context`. */
 static void arrived(struct ps_fiber *self, struct ps_fiber *left, void *context)
->>>>>>> runtime
 {
 	left->context = context;
 #ifdef PS_ASAN
 	/* Also learns the bounds of the host's stack, the first time it is left. */
 	__sanitizer_finish_switch_fiber(self->asan_fake, &left->asan_bottom, &left->asan_size);
 #endif
-<<<<<<< HEAD
-#ifdef PS_TSAN
-		__tsan_destroy_fiber(stack->tsan);
-#endif
-		stack_clean(stack);
-		munmap(stack->base, stack->bytes + PAGE_SIZE);
-		ps_free(stack);
-	}
-=======
->>>>>>> runtime
 }
 
 /* The bottom of every stack of ours. */
@@ -88,24 +66,8 @@ static void fiber_begins(struct transfer from)
 
 static void begin_anew(struct ps_fiber *f)
 {
-<<<<<<< HEAD
-	struct ps_stack *stack = pool->free;
-
-	if (stack) {
-		pool->free = stack->next;
-		stack_clean(stack);
-	} else {
-		stack = stack_new(pool->bytes);
-	}
-	if (!stack)
-		return -ENOMEM;
-	f->stack = stack;
-	f->entry = entry;
-	f->context = make_fcontext(stack->base + PAGE_SIZE + stack->bytes, stack->bytes, fiber_begins);
-=======
 	f->context = make_fcontext(f->stack + f->stack_bytes, f->stack_bytes, fiber_begins);
 	f->spoilt = false;
->>>>>>> runtime
 	f->asan_fake = NULL;
 	f->asan_bottom = f->stack;
 	f->asan_size = f->stack_bytes;

@@ -4,8 +4,8 @@
  * queues; an entry says which word and bit it means. The waker decides: an entry that waits for "clear" goes when the bit
  * is clear, one that waits for the lock when the waker could set the bit on its behalf, and then no other goes.
  *
- * The queue is chosen by address, so which strangers share one differs from run to run; but entries are matched by word
- * and bit in order of arrival, and strangers are passed over.
+ * On fibers there is one queue, since which strangers share a queue chosen by address would differ from run to run.
+ * Natively there are many; entries are matched by word and bit in order of arrival, and strangers are passed over.
  */
 #include "runtime/private.h"
 
@@ -37,7 +37,7 @@ static struct ps_bit_queue *queue_of(struct ps_rt *rt, const unsigned long *word
 }
 
 /* All waiters of a flagged word are in one queue, whichever bit they wait for. */
-static wait_queue_head_t *queue_of_flagged(struct ps_rt *rt, const unsigned long *word)
+static struct ps_bit_queue *queue_of_flagged(struct ps_rt *rt, const unsigned long *word)
 {
 	return queue_of(rt, word, 0);
 }
@@ -64,39 +64,24 @@ static int bit_wake(struct wait_queue_entry *wait, int sync, void *arg)
 static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps_site *at)
 {
 	struct ps_rt *rt = ps_self_rt();
-<<<<<<< HEAD
 	unsigned long *word = bw->word, bit = (unsigned long)bw->bit;
-	wait_queue_head_t *q = bw->waiters < 0 ? queue_of(rt, word, bw->bit) : queue_of_flagged(rt, word);
-	void (*drop)(void *arg) = bw->drop;
-=======
-	struct ps_bit_queue *bq = queue_of(rt, word, bit);
+	struct ps_bit_queue *bq = bw->waiters < 0 ? queue_of(rt, word, bw->bit) : queue_of_flagged(rt, word);
 	wait_queue_head_t *q = &bq->q;
-	struct bit_wait bw = { .word = word, .bit = bit, .exclusive = exclusive };
-	ps_ns_t since = ps_now();
->>>>>>> runtime
+	void (*drop)(void *arg) = bw->drop;
 	bool done = false;
 	ps_ns_t since = ps_now();
 
-<<<<<<< HEAD
 	init_wait(&bw->wait);
 	bw->wait.func = bit_wake;
 	bw->wait.flags = bw->exclusive ? WQ_FLAG_EXCLUSIVE : 0;
-	/* Before the bit is looked at again; pairs with the fence in wake_up_bit(). */
-	__atomic_fetch_add(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
-=======
-	init_wait(&bw.wait);
-	bw.wait.func = bit_wake;
-	bw.wait.flags = exclusive ? WQ_FLAG_EXCLUSIVE : 0;
 	/*
 	 * The count before the bit is looked at again; pairs with wake_up_bit(). Both change the count, so one comes
 	 * after the other: the waker sees us counted, or we see the bit that it cleared before.
 	 */
 	__atomic_fetch_add(&bq->waiters, 1, __ATOMIC_SEQ_CST);
->>>>>>> runtime
 	while (!done) {
 		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bw->bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
-<<<<<<< HEAD
 		done = bw->served;
 		if (!done) {
 			/*
@@ -111,15 +96,6 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 		if (!done) {
 			if (list_empty(&bw->wait.entry))
 				list_add_tail(&bw->wait.entry, &q->head);
-=======
-		done = bw.served || (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word)
-					       : !test_bit_acquire((unsigned long)bit, word));
-		if (done) {
-			list_del_init(&bw.wait.entry);
-		} else {
-			if (list_empty(&bw.wait.entry))
-				list_add_tail(&bw.wait.entry, &q->head);
->>>>>>> runtime
 			set_current_state(TASK_UNINTERRUPTIBLE);
 		}
 		if (done)
@@ -153,7 +129,7 @@ void wake_up_bit(unsigned long *word, int bit)
 
 	ps_point(PS_POINT_WAKE, word);
 #ifdef PS_NATIVE
-	/* The cleared bit before the count; pairs with wait_for_bit(). Not a fence: ThreadSanitizer knows none. */
+	/* The cleared bit before the count; pairs with wait_for(). Not a fence: ThreadSanitizer knows none. */
 	if (!__atomic_fetch_add(&bq->waiters, 0, __ATOMIC_SEQ_CST))
 		return;
 #else
@@ -282,7 +258,7 @@ void ps_wait_on_bit_flagged_at(unsigned long *word, int bit, int waiters, enum l
 /* Wakes, in order of arrival, who waits for the bit to be clear, up to the first who wants it: that one is given it. */
 void wake_up_bit_flagged(unsigned long *word, int bit, int waiters)
 {
-	wait_queue_head_t *q = queue_of_flagged(ps_self_rt(), word);
+	wait_queue_head_t *q = &queue_of_flagged(ps_self_rt(), word)->q;
 	struct wait_queue_entry *wait, *next;
 	bool stop = false, left = false;
 
