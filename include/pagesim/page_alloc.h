@@ -30,7 +30,6 @@ extern "C" {
 #define ALLOC_WMARK_MASK    (ALLOC_NO_WATERMARKS - 1)
 #define ALLOC_HARDER        0x10u
 #define ALLOC_HIGH          0x20u
-#define ALLOC_NOFRAGMENT    0x100u
 #define ALLOC_KSWAPD        0x800u
 
 /** The highest zone an allocation may use. */

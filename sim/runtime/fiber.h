@@ -17,10 +17,10 @@ struct ps_fiber {
 	struct ps_fiber *next; /* in the pool */
 	void *context;         /* where it stopped; meaningless while it runs */
 	void (*entry)(void);
-	char *stack;           /* usable bytes, a guard page below; NULL: the host's */
+	char *stack; /* usable bytes, a guard page below; NULL: the host's */
 	size_t stack_bytes;
-	bool spoilt;           /* left with calls on its stack: begins anew */
-	void *asan_fake;       /* AddressSanitizer's fake stack while it does not run */
+	bool spoilt;     /* left with calls on its stack: begins anew */
+	void *asan_fake; /* AddressSanitizer's fake stack while it does not run */
 	const void *asan_bottom;
 	size_t asan_size;
 	void *tsan;

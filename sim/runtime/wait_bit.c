@@ -68,7 +68,7 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 	struct ps_bit_queue *bq = bw->waiters < 0 ? queue_of(rt, word, bw->bit) : queue_of_flagged(rt, word);
 	wait_queue_head_t *q = &bq->q;
 	void (*drop)(void *arg) = bw->drop;
-	bool queued = false, done = false;
+	bool done = false;
 	ps_ns_t since = ps_now();
 
 	init_wait(&bw->wait);
@@ -82,23 +82,21 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 	while (!done) {
 		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bw->bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
-		if (bw->served) {
-			done = true;
-		} else if (queued && bw->drop) {
-			/* Woken by a stranger: the word may be anybody's by now. */
-			set_current_state(TASK_UNINTERRUPTIBLE);
-		} else {
-			/* Before the bit is looked at; the word's own order is what unlocking relies on. */
+		done = bw->served;
+		if (!done) {
+			/*
+			 * Not served yet, so whoever holds the bit is not past waking: the word is still what it was,
+			 * also for a caller that has given back what kept it.
+			 * `waiters` before the bit is looked at; the word's own order is what unlocking relies on.
+			 */
 			if (bw->waiters >= 0)
 				set_bit((unsigned long)bw->waiters, word);
-			if (bw->exclusive ? !test_and_set_bit_lock(bit, word) : !test_bit_acquire(bit, word)) {
-				done = true;
-			} else {
-				if (list_empty(&bw->wait.entry))
-					list_add_tail(&bw->wait.entry, &q->head);
-				queued = true;
-				set_current_state(TASK_UNINTERRUPTIBLE);
-			}
+			done = bw->exclusive ? !test_and_set_bit_lock(bit, word) : !test_bit_acquire(bit, word);
+		}
+		if (!done) {
+			if (list_empty(&bw->wait.entry))
+				list_add_tail(&bw->wait.entry, &q->head);
+			set_current_state(TASK_UNINTERRUPTIBLE);
 		}
 		if (done)
 			list_del_init(&bw->wait.entry);
