@@ -6,6 +6,7 @@ gcc's -aux-info lists every function it saw with file, line and storage class, s
 attributes, or made by macros are found, and static inline functions are known for what they are. Variables, which
 -aux-info leaves out, are the `extern` declarations in the preprocessed text that are not functions.
 """
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -78,32 +79,42 @@ def variables(preprocessed, root):
     return found
 
 
-def exported(root):
-    """What the public headers declare and do not define: {name: header}."""
-    headers = tree.files(root, [HEADERS], [".h"])
+def compiled(root, headers):
+    """What gcc says of a file that includes @headers: (the text of -aux-info, the preprocessed text)."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = os.path.join(scratch, "all.c")
+        source = os.path.join(scratch, "headers.c")
         aux = os.path.join(scratch, "aux")
         with open(source, "w", encoding="utf-8") as f:
             f.writelines(f"#include <pagesim/{os.path.basename(h)}>\n" for h in headers)
-        flags = ["-std=gnu11", "-w", "-I", os.path.join(root, "include"), *glib_flags()]
-        subprocess.run([*compiler(), *flags, "-fsyntax-only", "-aux-info", aux, source], check=True)
-        preprocessed = subprocess.run([*compiler(), *flags, "-E", source], check=True, stdout=subprocess.PIPE, text=True).stdout
+        command = [*compiler(), "-std=gnu11", "-w", "-I", os.path.join(root, "include"), *glib_flags()]
+        subprocess.run([*command, "-fsyntax-only", "-aux-info", aux, source], check=True)
+        preprocessed = subprocess.run([*command, "-E", source], check=True, stdout=subprocess.PIPE, text=True).stdout
         with open(aux, encoding="utf-8") as f:
-            declared = f.read()
+            return f.read(), preprocessed
+
+
+def exported(root):
+    """
+    What the public headers declare and do not define: {name: header}. Each header is compiled by itself; that all can be
+    included together is another question (check-headers).
+    """
+    headers = tree.files(root, [HEADERS], [".h"])
     found = {}
     defined = set()
-    for m in re.finditer(r"^/\* (.*?):\d+:\S+ \*/ (.*)$", declared, re.M):
-        header = os.path.relpath(os.path.join(root, m[1]), root)
-        if os.path.dirname(header) != HEADERS:
-            continue
-        # Past the return type: the name is the word before the first bracket that is not an attribute's or a "(*".
-        name = re.search(r"(\w+) \((?!\*)", strip_balanced(m[2], ATTRIBUTES))
-        if not name:
-            sys.exit(f"cannot read what gcc says of {m[1]}: {m[2]}")
-        if m[2].startswith("static"):
-            defined.add(name[1])
-        else:
-            found[name[1]] = header
-    found.update(variables(preprocessed, root))
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        answers = list(pool.map(lambda header: compiled(root, [header]), headers))
+    for declared, preprocessed in answers:
+        for m in re.finditer(r"^/\* (.*?):\d+:\S+ \*/ (.*)$", declared, re.M):
+            header = os.path.relpath(os.path.join(root, m[1]), root)
+            if os.path.dirname(header) != HEADERS:
+                continue
+            # Past the return type: the name is the word before the first bracket that is not an attribute's or a "(*".
+            name = re.search(r"(\w+) \((?!\*)", strip_balanced(m[2], ATTRIBUTES))
+            if not name:
+                sys.exit(f"cannot read what gcc says of {m[1]}: {m[2]}")
+            if m[2].startswith("static"):
+                defined.add(name[1])
+            else:
+                found[name[1]] = header
+        found.update(variables(preprocessed, root))
     return {name: header for name, header in found.items() if name not in defined}

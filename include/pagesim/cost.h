@@ -37,51 +37,48 @@ extern "C" {
 #endif
 
 /* C(field, key in a machine file, default in ns, what it pays for) */
-/* The formatter would make a subtraction of each key. */
-/* clang-format off */
-#define PS_COSTS(C)                                                                                                    \
-	/* An access. */                                                                                               \
-	C(tlb_l2_hit_ns, tlb-l2-hit, 3, "second-level TLB hit")                                                        \
-	C(walk_step_ns, walk-step, 5, "page walk, per level read")                                                     \
-	C(cache_ns, cache, 2, "further access of a folded run, served by the CPU cache")                               \
-	/* Entering the kernel. */                                                                                     \
-	C(syscall_ns, syscall, 150, "system call entry and exit")                                                      \
-	C(fault_ns, fault, 600, "minor fault, entry to exit, without its work")                                        \
-	C(hint_fault_ns, hint-fault, 900, "NUMA hint fault, entry to exit, without migrating")                         \
-	C(major_fault_ns, major-fault, 100000, "reading a page from disk or swap")                                     \
-	/* Frames. */                                                                                                  \
-	C(alloc_page_ns, alloc-page, 250, "allocating a base page")                                                    \
-	C(alloc_huge_ns, alloc-huge, 2500, "allocating a huge page")                                                   \
-	C(free_page_ns, free-page, 120, "freeing a page of any order")                                                 \
-	C(lru_ns, lru, 40, "one LRU operation: add, remove, move, isolate")                                            \
-	C(lru_drain_all_ns, lru-drain-all, 45000, "draining the LRU batches of all CPUs and waiting")                  \
-	/* Page tables. */                                                                                             \
-	C(map_pte_ns, map-pte, 60, "setting one entry and its mapcount")                                               \
-	C(unmap_pte_ns, unmap-pte, 480, "unmapping one small page into a migration entry")                             \
-	C(unmap_pmd_ns, unmap-pmd, 4000, "unmapping one huge page into a migration entry")                             \
-	C(remap_pte_ns, remap-pte, 420, "restoring one small page from its migration entry")                           \
-	C(remap_pmd_ns, remap-pmd, 4000, "restoring one huge page from its migration entry")                           \
-	C(scan_pte_ns, scan-pte, 12, "looking at one entry in a scan")                                                 \
-	C(rmap_step_ns, rmap-step, 40, "one VMA visited in a reverse mapping walk")                                    \
-	/* TLB shootdowns. */                                                                                          \
-	C(tlb_flush_page_ns, tlb-flush-page, 100, "flushing one page from the own TLB")                                \
-	C(tlb_flush_all_ns, tlb-flush-all, 300, "flushing the own TLB")                                                \
-	C(tlb_shootdown_ns, tlb-shootdown, 700, "remote shootdown: sending the first IPI and waiting")                 \
-	C(tlb_shootdown_cpu_ns, tlb-shootdown-cpu, 120, "remote shootdown: each further CPU")                          \
-	C(tlb_ipi_received_ns, tlb-ipi-received, 400, "what the interrupted CPU loses")                                \
-	/* Migration. */                                                                                               \
-	C(migrate_call_ns, migrate-call, 7440, "fixed part of one migrate_pages call")                                 \
-	C(migrate_page_ns, migrate-page, 1280, "base page: locking, mapping move, flags, put back")                     \
-	C(migrate_huge_ns, migrate-huge, 15060, "the same of a huge page, its tails included")                         \
-	C(copy_first_ns, copy-first, 890, "copying: the first base page of a call (cold)")                             \
-	C(copy_page_ns, copy-page, 416, "copying: each base page copied on its own")                                   \
-	C(split_huge_ns, split-huge, 25000, "splitting a huge page")                                                   \
-	/* Reclaim, threads. */                                                                                        \
-	C(reclaim_page_ns, reclaim-page, 300, "one page considered for reclaim or demotion")                           \
-	C(kswapd_wake_ns, kswapd-wake, 2000, "waking a kernel thread until it runs")                                   \
-	C(context_switch_ns, context-switch, 1500, "switching threads")                                                \
-	C(lock_handoff_ns, lock-handoff, 100, "passing a contended lock on")
-/* clang-format on */
+#define PS_COSTS(C)                                                                                      \
+	/* An access. */                                                                                 \
+	C(tlb_l2_hit_ns, "tlb-l2-hit", 3, "second-level TLB hit")                                        \
+	C(walk_step_ns, "walk-step", 5, "page walk, per level read")                                     \
+	C(cache_ns, "cache", 2, "further access of a folded run, served by the CPU cache")               \
+	/* Entering the kernel. */                                                                       \
+	C(syscall_ns, "syscall", 150, "system call entry and exit")                                      \
+	C(fault_ns, "fault", 600, "minor fault, entry to exit, without its work")                        \
+	C(hint_fault_ns, "hint-fault", 900, "NUMA hint fault, entry to exit, without migrating")         \
+	C(major_fault_ns, "major-fault", 100000, "reading a page from disk or swap")                     \
+	/* Frames. */                                                                                    \
+	C(alloc_page_ns, "alloc-page", 250, "allocating a base page")                                    \
+	C(alloc_huge_ns, "alloc-huge", 2500, "allocating a huge page")                                   \
+	C(free_page_ns, "free-page", 120, "freeing a page of any order")                                 \
+	C(lru_ns, "lru", 40, "one LRU operation: add, remove, move, isolate")                            \
+	C(lru_drain_all_ns, "lru-drain-all", 45000, "draining the LRU batches of all CPUs and waiting")  \
+	/* Page tables. */                                                                               \
+	C(map_pte_ns, "map-pte", 60, "setting one entry and its mapcount")                               \
+	C(unmap_pte_ns, "unmap-pte", 480, "unmapping one small page into a migration entry")             \
+	C(unmap_pmd_ns, "unmap-pmd", 4000, "unmapping one huge page into a migration entry")             \
+	C(remap_pte_ns, "remap-pte", 420, "restoring one small page from its migration entry")           \
+	C(remap_pmd_ns, "remap-pmd", 4000, "restoring one huge page from its migration entry")           \
+	C(scan_pte_ns, "scan-pte", 12, "looking at one entry in a scan")                                 \
+	C(rmap_step_ns, "rmap-step", 40, "one VMA visited in a reverse mapping walk")                    \
+	/* TLB shootdowns. */                                                                            \
+	C(tlb_flush_page_ns, "tlb-flush-page", 100, "flushing one page from the own TLB")                \
+	C(tlb_flush_all_ns, "tlb-flush-all", 300, "flushing the own TLB")                                \
+	C(tlb_shootdown_ns, "tlb-shootdown", 700, "remote shootdown: sending the first IPI and waiting") \
+	C(tlb_shootdown_cpu_ns, "tlb-shootdown-cpu", 120, "remote shootdown: each further CPU")          \
+	C(tlb_ipi_received_ns, "tlb-ipi-received", 400, "what the interrupted CPU loses")                \
+	/* Migration. */                                                                                 \
+	C(migrate_call_ns, "migrate-call", 7440, "fixed part of one migrate_pages call")                 \
+	C(migrate_page_ns, "migrate-page", 1280, "base page: locking, mapping move, flags, put back")    \
+	C(migrate_huge_ns, "migrate-huge", 15060, "the same of a huge page, its tails included")         \
+	C(copy_first_ns, "copy-first", 890, "copying: the first base page of a call (cold)")             \
+	C(copy_page_ns, "copy-page", 416, "copying: each base page copied on its own")                   \
+	C(split_huge_ns, "split-huge", 25000, "splitting a huge page")                                   \
+	/* Reclaim, threads. */                                                                          \
+	C(reclaim_page_ns, "reclaim-page", 300, "one page considered for reclaim or demotion")           \
+	C(kswapd_wake_ns, "kswapd-wake", 2000, "waking a kernel thread until it runs")                   \
+	C(context_switch_ns, "context-switch", 1500, "switching threads")                                \
+	C(lock_handoff_ns, "lock-handoff", 100, "passing a contended lock on")
 
 /**
  * struct ps_costs - every cost, and the two rates of one core.

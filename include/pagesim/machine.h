@@ -43,7 +43,7 @@
 extern "C" {
 #endif
 
-#define PS_MAX_CPUS     1024
+#define PS_MAX_CPUS 1024
 /** The most sections a machine may have: 64 TiB with 9-bit levels. */
 #define PS_MAX_SECTIONS 65536
 /** Size of a struct page, in bytes (page.h asserts it). */
@@ -320,13 +320,15 @@ ps_ns_t ps_zero_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, 
  * this is for showing a machine and for checking its calibration.
  * @ret_copy: the part of it that is copying; may be NULL.
  */
-ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages, bool huge,
-			      ps_ns_t *ret_copy);
+ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages,
+			      bool huge, ps_ns_t *ret_copy);
 
 /** Count traffic: @bytes were read from, written to node @nid's memory. */
 #ifdef PS_NATIVE
-#define ps_node_read(machine, nid, n)    ((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_read, (n), __ATOMIC_RELAXED))
-#define ps_node_written(machine, nid, n) ((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_written, (n), __ATOMIC_RELAXED))
+#define ps_node_read(machine, nid, n) \
+	((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_read, (n), __ATOMIC_RELAXED))
+#define ps_node_written(machine, nid, n) \
+	((void)__atomic_fetch_add(&(machine)->nodes[nid].bytes_written, (n), __ATOMIC_RELAXED))
 #else
 #define ps_node_read(machine, nid, n)    ((void)((machine)->nodes[nid].bytes_read += (n)))
 #define ps_node_written(machine, nid, n) ((void)((machine)->nodes[nid].bytes_written += (n)))

@@ -23,14 +23,14 @@ struct inode;
 struct ps_machine;
 struct task_struct;
 
-#define PS_PROT_NONE  0u
-#define PS_PROT_READ  1u
-#define PS_PROT_WRITE 2u
+#define MM_PROT_NONE  0u
+#define MM_PROT_READ  1u
+#define MM_PROT_WRITE 2u
 
-#define PS_MAP_SHARED	       0x01u
-#define PS_MAP_POPULATE	       0x02u
-#define PS_MAP_FIXED	       0x04u /* replace what is there */
-#define PS_MAP_FIXED_NOREPLACE 0x08u /* -EEXIST if something is there */
+#define MM_MAP_SHARED          0x01u
+#define MM_MAP_POPULATE        0x02u
+#define MM_MAP_FIXED           0x04u /* replace what is there */
+#define MM_MAP_FIXED_NOREPLACE 0x08u /* -EEXIST if something is there */
 
 /**
  * Maps [addr, addr + len). inode NULL is anonymous memory (shared: a nameless tmpfs file), else the file from page
@@ -62,6 +62,8 @@ enum ps_madvice {
 	PS_MADV_COLD,
 	PS_MADV_FREE,
 };
+/** Is this advice in the build? */
+bool do_madvise_supports(enum ps_madvice advice);
 /** Return: 0; -EINVAL; -ENOMEM (a hole in the range; the rest is advised); -EFAULT. */
 int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice);
 /** mlock and munlock. Return: 0; -ENOMEM (a hole, or memory could not be faulted in); -EINVAL. */

@@ -3,7 +3,7 @@
  * One simulated computer's threads and their time. The same API has two bodies, chosen when the library is compiled:
  *
  *   clock    fibers on one host thread. Every task has its own virtual clock; the runnable task with the earliest clock
- *            runs (ties: the older task), and may run ahead of the next one by at most quantum_ns. Same program, same
+ *            runs (ties: the older task), and goes on while it is less than quantum_ns ahead of the next one. Same program, same
  *            settings: same order of everything, on any host.
  *   native   (-DPS_NATIVE) tasks are POSIX threads; time is only accounted; order is the host's.
  *

@@ -25,31 +25,33 @@ extern "C" {
  * Numbers of mode and reason are those of enum migrate_mode and enum migrate_reason (migrate.h).
  * mm_migrate_pages carries large_folio_split, which newer kernels print as nr_split; 6.1 does not print it.
  */
-#define PS_TRACEPOINTS(TP)                                                                                             \
-	TP(mm_migrate_pages,                                                                                           \
-	   u64 succeeded; u64 failed; u64 thp_succeeded; u64 thp_failed; u64 thp_split; u64 large_folio_split;         \
-	   int mode; int reason;                                                                                       \
-	   , ("nr_succeeded=%llu nr_failed=%llu nr_thp_succeeded=%llu nr_thp_failed=%llu nr_thp_split=%llu mode=%s "   \
-	      "reason=%s",                                                                                             \
-	      (unsigned long long)e->succeeded, (unsigned long long)e->failed, (unsigned long long)e->thp_succeeded,   \
-	      (unsigned long long)e->thp_failed, (unsigned long long)e->thp_split, ps_migrate_mode_name(e->mode),      \
-	      ps_migrate_reason_name(e->reason)))                                                                      \
-	TP(mm_migrate_pages_start, int mode; int reason;                                                               \
-	   , ("mode=%s reason=%s", ps_migrate_mode_name(e->mode), ps_migrate_reason_name(e->reason)))                  \
-	TP(set_migration_pte, u64 addr; u64 pte; int order;                                                            \
-	   , ("addr=%llx, pte=%llx order=%d", (unsigned long long)e->addr, (unsigned long long)e->pte, e->order))      \
-	TP(remove_migration_pte, u64 addr; u64 pte; int order;                                                         \
-	   , ("addr=%llx, pte=%llx order=%d", (unsigned long long)e->addr, (unsigned long long)e->pte, e->order))      \
-	TP(set_migration_pmd, u64 addr; u64 pmd;                                                                       \
-	   , ("addr=%llx, pmd=%llx", (unsigned long long)e->addr, (unsigned long long)e->pmd))                         \
-	TP(remove_migration_pmd, u64 addr; u64 pmd;                                                                    \
+#define PS_TRACEPOINTS(TP)                                                                                           \
+	TP(mm_migrate_pages, u64 succeeded; u64 failed; u64 thp_succeeded; u64 thp_failed; u64 thp_split;            \
+	   u64 large_folio_split; int mode; int reason;                                                              \
+	   , ("nr_succeeded=%llu nr_failed=%llu nr_thp_succeeded=%llu nr_thp_failed=%llu nr_thp_split=%llu mode=%s " \
+	      "reason=%s",                                                                                           \
+	      (unsigned long long)e->succeeded, (unsigned long long)e->failed, (unsigned long long)e->thp_succeeded, \
+	      (unsigned long long)e->thp_failed, (unsigned long long)e->thp_split, ps_migrate_mode_name(e->mode),    \
+	      ps_migrate_reason_name(e->reason)))                                                                    \
+	TP(mm_migrate_pages_start, int mode; int reason;                                                             \
+	   , ("mode=%s reason=%s", ps_migrate_mode_name(e->mode), ps_migrate_reason_name(e->reason)))                \
+	TP(set_migration_pte, u64 addr; u64 pte; int order;                                                          \
+	   , ("addr=%llx, pte=%llx order=%d", (unsigned long long)e->addr, (unsigned long long)e->pte, e->order))    \
+	TP(remove_migration_pte, u64 addr; u64 pte; int order;                                                       \
+	   , ("addr=%llx, pte=%llx order=%d", (unsigned long long)e->addr, (unsigned long long)e->pte, e->order))    \
+	TP(set_migration_pmd, u64 addr; u64 pmd;                                                                     \
+	   , ("addr=%llx, pmd=%llx", (unsigned long long)e->addr, (unsigned long long)e->pmd))                       \
+	TP(remove_migration_pmd, u64 addr; u64 pmd;                                                                  \
 	   , ("addr=%llx, pmd=%llx", (unsigned long long)e->addr, (unsigned long long)e->pmd))
 
 #define PS_TP_ENUM(name, fields, print) PS_TP_##name,
 enum ps_tracepoint { PS_TRACEPOINTS(PS_TP_ENUM) PS_NR_TRACEPOINTS };
 #undef PS_TP_ENUM
 
-#define PS_TP_STRUCT(name, fields, print) struct ps_event_##name { fields };
+#define PS_TP_STRUCT(name, fields, print) \
+	struct ps_event_##name {          \
+		fields                    \
+	};
 PS_TRACEPOINTS(PS_TP_STRUCT)
 #undef PS_TP_STRUCT
 
@@ -93,13 +95,13 @@ const char *ps_migrate_reason_name(int reason);
 void ps_trace_deliver(struct ps_stats *stats, enum ps_tracepoint tracepoint, const void *event);
 
 /* The user has included vmstat.h, which has struct ps_stats. Arguments in the order of the fields above. */
-#define PS_TRACE(name, ...)                                                                                            \
-	do {                                                                                                           \
-		struct ps_stats *ps_stats_ = ps_current->stats;                                                        \
-		if (unlikely(ps_stats_->probe[PS_TP_##name])) {                                                        \
-			struct ps_event_##name ps_event_ = {__VA_ARGS__};                                              \
-			ps_trace_deliver(ps_stats_, PS_TP_##name, &ps_event_);                                         \
-		}                                                                                                      \
+#define PS_TRACE(name, ...)                                                    \
+	do {                                                                   \
+		struct ps_stats *ps_stats_ = ps_current->stats;                \
+		if (unlikely(ps_stats_->probe[PS_TP_##name])) {                \
+			struct ps_event_##name ps_event_ = { __VA_ARGS__ };    \
+			ps_trace_deliver(ps_stats_, PS_TP_##name, &ps_event_); \
+		}                                                              \
 	} while (0)
 
 #define trace_mm_migrate_pages(...)       PS_TRACE(mm_migrate_pages, __VA_ARGS__)

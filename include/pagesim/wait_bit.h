@@ -37,6 +37,23 @@ int ps_wait_on_bit_at(unsigned long *word, int bit, enum lock_class lc, const st
 /** Step 2 alone, for bits cleared by other means (end of writeback). */
 void wake_up_bit(unsigned long *word, int bit);
 
+/*
+ * The same for a word that has another bit, `waiters`, which says that somebody waits for a bit of it (PG_waiters): set
+ * under the queue's lock before a waiter looks at its bit once more, cleared by the waker that leaves nobody of the word
+ * in the queue. Unlocking wakes only if it is set. For one word either these or the functions above, not both.
+ */
+void ps_bit_lock_flagged_at(unsigned long *word, int bit, int waiters, enum lock_class lc, unsigned int flags,
+			    const struct ps_site *at);
+void ps_bit_unlock_flagged_at(unsigned long *word, int bit, int waiters, enum lock_class lc, const struct ps_site *at);
+/**
+ * @drop: NULL, or called once with @arg when the task is in the queue (or need not wait): gives back the spinlock that
+ * kept the word's owner alive until then.
+ */
+void ps_wait_on_bit_flagged_at(unsigned long *word, int bit, int waiters, enum lock_class lc, void (*drop)(void *arg),
+			       void *arg, const struct ps_site *at);
+/** Step 2 alone. */
+void wake_up_bit_flagged(unsigned long *word, int bit, int waiters);
+
 #define wait_on_bit_lock(word, bit, lc) ps_bit_lock_at((word), (bit), (lc), 0, PS_HERE)
 /** The same for a second lock of the class, in an order the caller vouches for. */
 #define wait_on_bit_lock_nested(word, bit, lc) ps_bit_lock_at((word), (bit), (lc), PS_ACQ_NESTED, PS_HERE)

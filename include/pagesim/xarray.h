@@ -185,7 +185,11 @@ bool xa_marked(const struct xarray *xa, xa_mark_t mark);
 
 /* ---- normal interface ---- */
 
-/** The entry at @index, or NULL. Context: any; takes the RCU read lock. */
+/**
+ * The entry at @index, or NULL. Beside a writer that splits entries it may be the first piece of the entry that covered
+ * @index a moment ago: who cares looks again (xas_reload), as the page cache does.
+ * Context: any; takes the RCU read lock.
+ */
 void *xa_load(struct xarray *xa, unsigned long index);
 
 /**

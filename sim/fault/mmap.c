@@ -265,11 +265,11 @@ static u64 vm_flags_of(unsigned int prot, unsigned int flags, bool file)
 {
 	u64 vm_flags = VM_MAYREAD | VM_MAYWRITE;
 
-	if (prot & PS_PROT_READ)
+	if (prot & MM_PROT_READ)
 		vm_flags |= VM_READ;
-	if (prot & PS_PROT_WRITE)
+	if (prot & MM_PROT_WRITE)
 		vm_flags |= VM_WRITE;
-	if (flags & PS_MAP_SHARED)
+	if (flags & MM_MAP_SHARED)
 		vm_flags |= VM_SHARED | VM_MAYSHARE;
 	/* What may need memory of its own is accounted; this decides which VMAs can merge. */
 	if ((vm_flags & (VM_SHARED | VM_WRITE)) == VM_WRITE)
@@ -296,7 +296,7 @@ static int unmap_locked(struct mm_struct *mm, u64 start, u64 end);
 int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned int flags, struct inode *inode,
 	    pgoff_t pgoff)
 {
-	struct vma_attributes attributes = {.vm_flags = vm_flags_of(prot, flags, inode)};
+	struct vma_attributes attributes = { .vm_flags = vm_flags_of(prot, flags, inode) };
 	struct inode *shmem = NULL;
 	struct vm_area_struct *vma, *prev;
 	struct address_space *mapping;
@@ -307,15 +307,15 @@ int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
 	mmap_write_lock(mm);
 	if (find_vma_intersection(mm, addr, addr + len)) {
-		if (!(flags & PS_MAP_FIXED)) {
-			error = flags & PS_MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
+		if (!(flags & MM_MAP_FIXED)) {
+			error = flags & MM_MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
 			goto out_unlock;
 		}
 		error = unmap_locked(mm, addr, addr + len);
 		if (error)
 			goto out_unlock;
 	}
-	if (!inode && (flags & PS_MAP_SHARED)) {
+	if (!inode && (flags & MM_MAP_SHARED)) {
 		error = shmem_file_setup(mm->machine->files, len, &shmem);
 		if (error)
 			goto out_unlock;
@@ -327,7 +327,8 @@ int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned
 	mapping = inode ? inode->i_mapping : NULL;
 
 	vma = find_vma(mm, addr);
-	prev = vma ? vma_prev(vma) : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
+	prev = vma ? vma_prev(vma)
+		   : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
 	vma = vma_merge(mm, prev, NULL, addr, addr + len, mapping, pgoff, NULL, &attributes);
 	if (!vma) {
 		vma = vm_area_alloc(mm);
@@ -351,7 +352,7 @@ out_put:
 		iput(shmem);
 out_unlock:
 	mmap_write_unlock(mm);
-	if (!error && (flags & PS_MAP_POPULATE))
+	if (!error && (flags & MM_MAP_POPULATE))
 		mm_populate(mm, addr, len);
 	return error;
 }
@@ -365,7 +366,8 @@ static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 s
 	struct mmu_gather tlb;
 	u64 floor, ceiling;
 
-	prev = next ? vma_prev(next) : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
+	prev = next ? vma_prev(next)
+		    : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
 	floor = prev ? prev->vm_end : 0;
 	ceiling = next ? next->vm_start : task_size(&mm->pt);
 	lru_add_drain();
@@ -434,7 +436,7 @@ int do_brk(struct mm_struct *mm, u64 start, u64 old_end, u64 end)
 	from = ps_max(start, (old_end + PAGE_SIZE - 1) & PAGE_MASK);
 	to = ps_max(start, (end + PAGE_SIZE - 1) & PAGE_MASK);
 	if (to > from)
-		return do_mmap(mm, from, to - from, PS_PROT_READ | PS_PROT_WRITE, PS_MAP_FIXED_NOREPLACE, NULL, 0);
+		return do_mmap(mm, from, to - from, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_FIXED_NOREPLACE, NULL, 0);
 	if (to < from)
 		return do_munmap(mm, to, from - to);
 	return 0;
@@ -582,7 +584,7 @@ static u64 move_page_tables(struct vm_area_struct *vma, u64 old_addr, u64 new_ad
 		move_ptes(vma, old_pmd, old_addr, next, new_pmd, new_addr);
 		if (need_rmap_locks)
 			rmap_trees_unlock(vma->vm_mapping, vma->anon_vma);
-next:
+	next:
 		new_addr += next - old_addr;
 		old_addr = next;
 		cond_resched();
@@ -594,7 +596,7 @@ next:
 static struct vm_area_struct *copy_vma(struct vm_area_struct *vma, u64 addr, u64 len, pgoff_t pgoff,
 				       bool *need_rmap_locks)
 {
-	struct vma_attributes attributes = {.vm_flags = vma->vm_flags, .policy = vma->vm_policy};
+	struct vma_attributes attributes = { .vm_flags = vma->vm_flags, .policy = vma->vm_policy };
 	struct mm_struct *mm = vma->vm_mm;
 	struct vm_area_struct *next, *prev, *fresh;
 

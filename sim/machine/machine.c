@@ -32,8 +32,8 @@ const char *ps_memory_kind_name(enum ps_memory_kind kind)
 
 /* ---- costs ---- */
 
-#define INFO(field, key, def, what) {#key, what, offsetof(struct ps_costs, field), def},
-static const struct ps_cost_info cost_info[] = {PS_COSTS(INFO)};
+#define INFO(field, key, def, what) { key, what, offsetof(struct ps_costs, field), def },
+static const struct ps_cost_info cost_info[] = { PS_COSTS(INFO) };
 #undef INFO
 
 const struct ps_cost_info *ps_cost_info(unsigned i)
@@ -134,8 +134,10 @@ static int check_nodes(const struct ps_machine_spec *spec, char *why, size_t siz
 		if (!node->bytes && !node_isset((int)i, cpu_nodes))
 			return impossible(why, size, "node %u has neither memory nor CPUs", i);
 		if (node->bytes % block)
-			return impossible(why, size, "node %u: its size, %llu bytes, is not a multiple of a huge page of %llu bytes",
-					  i, (unsigned long long)node->bytes, (unsigned long long)block);
+			return impossible(
+				why, size,
+				"node %u: its size, %llu bytes, is not a multiple of a huge page of %llu bytes", i,
+				(unsigned long long)node->bytes, (unsigned long long)block);
 		if ((unsigned)node->kind >= PS_NR_MEMORY_KINDS)
 			return impossible(why, size, "node %u: memory kind %d does not exist", i, (int)node->kind);
 		sections += spec_sections(spec, i);
@@ -162,8 +164,8 @@ static int check_distance(const struct ps_machine_spec *spec, char *why, size_t 
 				return impossible(why, size, "distance of node %u to itself is %u, not %d", i, d,
 						  LOCAL_DISTANCE);
 			if (d < LOCAL_DISTANCE)
-				return impossible(why, size, "distance from node %u to node %u is %u, less than %d", i, j, d,
-						  LOCAL_DISTANCE);
+				return impossible(why, size, "distance from node %u to node %u is %u, less than %d", i,
+						  j, d, LOCAL_DISTANCE);
 		}
 	return 0;
 }
@@ -177,9 +179,11 @@ static int check_memory(const struct ps_machine_spec *spec, char *why, size_t si
 			if (!node_isset((int)i, cpu_nodes) || !spec->node[j].bytes)
 				continue;
 			if (!spec->read_latency[i][j])
-				return impossible(why, size, "latency missing: CPUs of node %u to memory of node %u", i, j);
+				return impossible(why, size, "latency missing: CPUs of node %u to memory of node %u", i,
+						  j);
 			if (!spec->read_bandwidth[i][j])
-				return impossible(why, size, "bandwidth missing: CPUs of node %u to memory of node %u", i, j);
+				return impossible(why, size, "bandwidth missing: CPUs of node %u to memory of node %u",
+						  i, j);
 		}
 	return 0;
 }
@@ -199,7 +203,8 @@ int ps_machine_spec_check(const struct ps_machine_spec *spec, char *why, size_t 
 		return impossible(why, size, "%u CPUs, at most %d can be", spec->nr_cpus, PS_MAX_CPUS);
 	for (unsigned c = 0; c < spec->nr_cpus; c++)
 		if (spec->cpu_node[c] < 0 || (unsigned)spec->cpu_node[c] >= spec->nr_nodes)
-			return impossible(why, size, "CPU %u is on node %d, which does not exist", c, spec->cpu_node[c]);
+			return impossible(why, size, "CPU %u is on node %d, which does not exist", c,
+					  spec->cpu_node[c]);
 	if (spec_pt_bits(spec) < 2 || spec_pt_bits(spec) > 9)
 		return impossible(why, size, "page table levels of %u bits, 2 .. 9 can be", spec->pt_bits);
 	error = check_nodes(spec, why, size);
@@ -212,7 +217,8 @@ int ps_machine_spec_check(const struct ps_machine_spec *spec, char *why, size_t 
 	if (spec->movable_percent > 100)
 		return impossible(why, size, "%u percent of memory movable, at most 100 can be", spec->movable_percent);
 	if (spec->watermark_scale_factor > 1000)
-		return impossible(why, size, "watermark scale factor %u, 1 .. 1000 can be", spec->watermark_scale_factor);
+		return impossible(why, size, "watermark scale factor %u, 1 .. 1000 can be",
+				  spec->watermark_scale_factor);
 	if (!spec->costs.copy_rate || !spec->costs.zero_rate)
 		return impossible(why, size, "copy rate or zero rate of a core is 0");
 	if (tlb)
@@ -232,9 +238,9 @@ static void spec_complete(struct ps_machine_spec *spec)
 		struct ps_node_spec *node = &spec->node[i];
 
 		if (!node->abstract_distance)
-			node->abstract_distance = node->kind == PS_MEMORY_DRAM || node->kind == PS_MEMORY_HBM ?
-							  MEMTIER_ADISTANCE_DRAM :
-							  MEMTIER_DEFAULT_DAX_ADISTANCE;
+			node->abstract_distance = node->kind == PS_MEMORY_DRAM || node->kind == PS_MEMORY_HBM
+							  ? MEMTIER_ADISTANCE_DRAM
+							  : MEMTIER_DEFAULT_DAX_ADISTANCE;
 		for (unsigned j = 0; j < spec->nr_nodes; j++) {
 			spec->distance[i][j] = (u8)spec_distance(spec, unset, i, j);
 			if (!spec->write_latency[i][j])
@@ -254,7 +260,8 @@ static void build_tiers(struct ps_machine *m)
 	nid_t nid;
 
 	/* Insertion sort of the chunks; a node's tier is a position, so it is set when all are known. */
-	for_each_node_mask(nid, m->memory_nodes) {
+	for_each_node_mask(nid, m->memory_nodes)
+	{
 		u32 chunk = m->nodes[nid].abstract_distance & ~(u32)(MEMTIER_CHUNK_SIZE - 1);
 		unsigned at = 0;
 
@@ -271,8 +278,7 @@ static void build_tiers(struct ps_machine *m)
 	for (unsigned t = 0; t < m->nr_tiers; t++) {
 		nodes_andnot(lower, lower, m->tiers[t].nodes);
 		m->tiers[t].lower = lower;
-		for_each_node_mask(nid, m->tiers[t].nodes)
-			m->nodes[nid].tier = (int)t;
+		for_each_node_mask(nid, m->tiers[t].nodes) m->nodes[nid].tier = (int)t;
 	}
 	/* Top: everything no slower than the slowest tier with a CPU; without any such, nothing. */
 	for (unsigned t = m->nr_tiers; t--;) {
@@ -289,7 +295,8 @@ static nid_t next_best_node(const struct ps_machine *m, nid_t nid, nodemask_t ca
 	int best_value = INT32_MAX;
 	nid_t best = NUMA_NO_NODE, n;
 
-	for_each_node_mask(n, candidates) {
+	for_each_node_mask(n, candidates)
+	{
 		int value = m->spec->distance[nid][n] + (n < nid) + (m->nodes[n].nr_cpus > 0);
 
 		if (value < best_value) {
@@ -304,7 +311,8 @@ static void build_demotion(struct ps_machine *m)
 {
 	nid_t nid;
 
-	for_each_node_mask(nid, m->memory_nodes) {
+	for_each_node_mask(nid, m->memory_nodes)
+	{
 		struct ps_node *node = &m->nodes[nid];
 		int best_distance = -1;
 		nodemask_t candidates;
@@ -405,9 +413,8 @@ static void build_views(struct ps_machine *m)
 
 		if (!m->nodes[i].nr_cpus) {
 			nid = NUMA_NO_NODE;
-			for_each_node_mask(n, m->cpu_nodes)
-				if (nid == NUMA_NO_NODE || spec->distance[i][n] < spec->distance[i][nid])
-					nid = n;
+			for_each_node_mask(n, m->cpu_nodes) if (nid == NUMA_NO_NODE ||
+								spec->distance[i][n] < spec->distance[i][nid]) nid = n;
 		}
 		m->nodes[i].cpu_nid = nid;
 		memcpy(m->read_ns[i], spec->read_latency[nid], sizeof(m->read_ns[i]));
@@ -509,8 +516,8 @@ ps_ns_t ps_zero_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, 
 	return ps_rate_ns(bytes, ps_min(machine->costs.zero_rate, machine->spec->write_bandwidth[cpu][nid]));
 }
 
-ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages, bool huge,
-			      ps_ns_t *ret_copy)
+ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, nid_t from, nid_t to, u64 pages,
+			      bool huge, ps_ns_t *ret_copy)
 {
 	const struct ps_costs *c = &machine->costs;
 	u64 bytes = PAGE_SIZE << (huge ? machine->pt_bits : 0);

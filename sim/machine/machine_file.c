@@ -19,7 +19,7 @@
 
 #include "machine/machine_config.h"
 
-G_DEFINE_QUARK(ps-machine-error-quark, ps_machine_error)
+G_DEFINE_QUARK(ps - machine - error - quark, ps_machine_error)
 
 static struct ps_machine_spec *spec_new(const char *name, GError **error)
 {
@@ -188,8 +188,8 @@ enum topology_source {
 };
 
 /* Load a topology into @spec. */
-static bool read_topology(struct ps_machine_spec *spec, enum topology_source source, const char *text, const char *where,
-			  GError **error)
+static bool read_topology(struct ps_machine_spec *spec, enum topology_source source, const char *text,
+			  const char *where, GError **error)
 {
 	hwloc_topology_t topology;
 	bool good = false;
@@ -209,10 +209,10 @@ static bool read_topology(struct ps_machine_spec *spec, enum topology_source sou
 		failed = hwloc_topology_set_xml(topology, text);
 	if (failed || hwloc_topology_load(topology))
 		g_set_error(error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX, "%s: expected %s, found \"%s\"", where,
-			    source == TOPOLOGY_STRING ?
-				    "a hwloc topology such as \"pack:2 [numa(memory=16GB)] core:4 pu:1\"" :
-			    source == TOPOLOGY_XML ? "a topology written by lstopo in XML" :
-						     "a host hwloc can read",
+			    source == TOPOLOGY_STRING
+				    ? "a hwloc topology such as \"pack:2 [numa(memory=16GB)] core:4 pu:1\""
+			    : source == TOPOLOGY_XML ? "a topology written by lstopo in XML"
+						     : "a host hwloc can read",
 			    text);
 	else
 		good = spec_of_topology(spec, topology, where, error);
@@ -245,7 +245,8 @@ struct ps_machine_spec *ps_machine_spec_from_string(const char *synthetic, GErro
 struct ps_machine_spec *ps_machine_spec_from_xml(const char *path, GError **error)
 {
 	return from_topology(TOPOLOGY_XML, path, path,
-			     "exported by lstopo; latency and bandwidth from firmware, else invented from distance", error);
+			     "exported by lstopo; latency and bandwidth from firmware, else invented from distance",
+			     error);
 }
 
 struct ps_machine_spec *ps_machine_spec_from_host(GError **error)
@@ -274,10 +275,11 @@ __attribute__((format(printf, 5, 6))) static bool bad(struct reader *r, const ch
 	text = g_strdup_vprintf(expected, args);
 	va_end(args);
 	if (key)
-		g_set_error(r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX, "%s: [%s] %s: expected %s, found \"%s\"", r->path,
-			    group, key, text, found);
+		g_set_error(r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX,
+			    "%s: [%s] %s: expected %s, found \"%s\"", r->path, group, key, text, found);
 	else
-		g_set_error(r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX, "%s: [%s]: expected %s", r->path, group, text);
+		g_set_error(r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX, "%s: [%s]: expected %s", r->path,
+			    group, text);
 	g_free(text);
 	return false;
 }
@@ -291,7 +293,8 @@ static char *value_of(struct reader *r, const char *group, const char *key)
 }
 
 /* An optional number, lowest .. highest, with suffixes of @base. */
-static bool read_number(struct reader *r, const char *group, const char *key, u64 base, u64 lowest, u64 highest, u64 *ret)
+static bool read_number(struct reader *r, const char *group, const char *key, u64 base, u64 lowest, u64 highest,
+			u64 *ret)
 {
 	char *text = value_of(r, group, key);
 	bool good = true;
@@ -299,8 +302,9 @@ static bool read_number(struct reader *r, const char *group, const char *key, u6
 	if (!text)
 		return true;
 	if (!parse_number(text, base, ret) || *ret < lowest || *ret > highest)
-		good = bad(r, group, key, text, "a whole number%s, %llu .. %llu", base ? " (K, M, G, T may follow)" : "",
-			   (unsigned long long)lowest, (unsigned long long)highest);
+		good = bad(r, group, key, text, "a whole number%s, %llu .. %llu",
+			   base ? " (K, M, G, T may follow)" : "", (unsigned long long)lowest,
+			   (unsigned long long)highest);
 	g_free(text);
 	return good;
 }
@@ -326,7 +330,7 @@ static bool check_keys(struct reader *r, const char *group, const char *const *k
 
 static bool read_machine(struct reader *r)
 {
-	static const char *const known[] = {"description", "topology", "page-table-bits", "seed", NULL};
+	static const char *const known[] = { "description", "topology", "page-table-bits", "seed", NULL };
 	struct ps_machine_spec *spec = r->spec;
 	u64 bits = 0;
 	char *text, *description, *where, *dir, *path = NULL;
@@ -377,15 +381,16 @@ static bool read_cpus(struct reader *r, const char *group, int nid, s16 *owner)
 
 		if (dash)
 			*dash = '\0';
-		good = parse_number(*part, 0, &first) && parse_number(dash ? dash + 1 : *part, 0, &last) && first <= last &&
-		       last < PS_MAX_CPUS;
+		good = parse_number(*part, 0, &first) && parse_number(dash ? dash + 1 : *part, 0, &last) &&
+		       first <= last && last < PS_MAX_CPUS;
 		if (!good) {
 			bad(r, group, "cpus", text, "a list of CPUs such as 0-3,8, each below %d", PS_MAX_CPUS);
 			break;
 		}
 		for (u64 cpu = first; good && cpu <= last; cpu++) {
 			if (owner[cpu] >= 0)
-				good = bad(r, group, "cpus", text, "CPUs of no other node, but CPU %llu is on node %d too",
+				good = bad(r, group, "cpus", text,
+					   "CPUs of no other node, but CPU %llu is on node %d too",
 					   (unsigned long long)cpu, owner[cpu]);
 			owner[cpu] = (s16)nid;
 		}
@@ -415,7 +420,7 @@ static bool read_kind(struct reader *r, const char *group, enum ps_memory_kind *
 
 static bool read_nodes(struct reader *r)
 {
-	static const char *const known[] = {"size", "cpus", "kind", "abstract-distance", NULL};
+	static const char *const known[] = { "size", "cpus", "kind", "abstract-distance", NULL };
 	struct ps_machine_spec *spec = r->spec;
 	bool topology = spec->nr_nodes > 0, named_cpus = false;
 	s16 owner[PS_MAX_CPUS];
@@ -433,7 +438,8 @@ static bool read_nodes(struct reader *r)
 		if (topology && i >= spec->nr_nodes)
 			return bad(r, group, NULL, "", "nodes 0 .. %u, those of the topology", spec->nr_nodes - 1);
 		if (!topology && i != found - 1)
-			return bad(r, group, NULL, "", "[node %u] before it; nodes are numbered from 0 without gaps", found - 1);
+			return bad(r, group, NULL, "", "[node %u] before it; nodes are numbered from 0 without gaps",
+				   found - 1);
 		if (!check_keys(r, group, known) ||
 		    !read_number(r, group, "size", 1024, 0, UINT64_MAX, &spec->node[i].bytes) ||
 		    !read_number(r, group, "abstract-distance", 0, 1, 1 << 20, &distance) ||
@@ -453,7 +459,8 @@ static bool read_nodes(struct reader *r)
 			continue;
 		if (c != spec->nr_cpus) {
 			g_set_error(r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX,
-				    "%s: [node %d] cpus: expected CPUs numbered from 0 without gaps, found CPU %u and no CPU %u",
+				    "%s: [node %d] cpus: expected CPUs numbered from 0 without gaps, found CPU %u and "
+				    "no CPU %u",
 				    r->path, owner[c], c, spec->nr_cpus);
 			return false;
 		}
@@ -477,16 +484,16 @@ static bool read_matrix(struct reader *r, const char *group, u64 base, u64 highe
 
 		if (!g_str_has_prefix(*key, "node ") || !parse_number(*key + 5, 0, &row) || row >= nodes) {
 			g_set_error(r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX,
-				    "%s: [%s]: unknown key \"%s\"; expected \"node N\", N = 0 .. %d", r->path, group, *key,
-				    (int)nodes - 1);
+				    "%s: [%s]: unknown key \"%s\"; expected \"node N\", N = 0 .. %d", r->path, group,
+				    *key, (int)nodes - 1);
 			good = false;
 		}
 		for (char **part = parts; good && *part; part++) {
 			if (!**part)
 				continue;
 			if (!parse_number(*part, base, &value) || value > highest) {
-				good = bad(r, group, *key, *part, "whole numbers%s up to %llu", base ? " (K, M, G, T may follow)" : "",
-					   (unsigned long long)highest);
+				good = bad(r, group, *key, *part, "whole numbers%s up to %llu",
+					   base ? " (K, M, G, T may follow)" : "", (unsigned long long)highest);
 			} else if (column < nodes) {
 				size_t at = row * MAX_NUMNODES + column;
 
@@ -521,8 +528,8 @@ static bool read_distance(struct reader *r)
 
 		g_snprintf(key, sizeof(key), "node %u", i);
 		if (!g_key_file_has_key(r->file, "distance", key, NULL))
-			return bad(r, "distance", NULL, "", "a row \"%s\": the matrix has one for each of %u nodes", key,
-				   spec->nr_nodes);
+			return bad(r, "distance", NULL, "", "a row \"%s\": the matrix has one for each of %u nodes",
+				   key, spec->nr_nodes);
 	}
 	return true;
 }
@@ -553,7 +560,7 @@ static bool read_level(struct reader *r, const char *key, u32 *ret_entries, u32 
 
 static bool read_tlb(struct reader *r)
 {
-	static const char *const known[] = {"l1-small", "l1-huge", "l2", NULL};
+	static const char *const known[] = { "l1-small", "l1-huge", "l2", NULL };
 	struct ps_tlb_geometry *tlb = &r->spec->tlb;
 
 	if (!g_key_file_has_group(r->file, "tlb"))
@@ -593,8 +600,8 @@ static bool read_costs(struct reader *r)
 
 static bool read_rest(struct reader *r)
 {
-	static const char *const zones[] = {"movable", NULL};
-	static const char *const watermarks[] = {"min-free", "scale-factor", NULL};
+	static const char *const zones[] = { "movable", NULL };
+	static const char *const watermarks[] = { "min-free", "scale-factor", NULL };
 	u64 movable = 0, scale = 0;
 
 	if (g_key_file_has_group(r->file, "zones") &&
@@ -612,9 +619,17 @@ static bool read_rest(struct reader *r)
 
 static bool check_groups(struct reader *r)
 {
-	static const char *const known[] = {"machine",        "distance",        "read-latency", "write-latency",
-					    "read-bandwidth", "write-bandwidth", "tlb",          "costs",
-					    "zones",          "watermarks",      NULL};
+	static const char *const known[] = { "machine",
+					     "distance",
+					     "read-latency",
+					     "write-latency",
+					     "read-bandwidth",
+					     "write-bandwidth",
+					     "tlb",
+					     "costs",
+					     "zones",
+					     "watermarks",
+					     NULL };
 	char **groups = g_key_file_get_groups(r->file, NULL);
 	bool good = true;
 
@@ -624,10 +639,12 @@ static bool check_groups(struct reader *r)
 		if (g_strv_contains(known, *group) ||
 		    (g_str_has_prefix(*group, "node ") && parse_number(*group + 5, 0, &nid) && nid < MAX_NUMNODES))
 			continue;
-		g_set_error(r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX,
-			    "%s: unknown group [%s]; expected [machine], [node N] with N = 0 .. %d, [distance], [read-latency], "
-			    "[write-latency], [read-bandwidth], [write-bandwidth], [tlb], [costs], [zones] or [watermarks]",
-			    r->path, *group, MAX_NUMNODES - 1);
+		g_set_error(
+			r->error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX,
+			"%s: unknown group [%s]; expected [machine], [node N] with N = 0 .. %d, [distance], "
+			"[read-latency], "
+			"[write-latency], [read-bandwidth], [write-bandwidth], [tlb], [costs], [zones] or [watermarks]",
+			r->path, *group, MAX_NUMNODES - 1);
 		good = false;
 	}
 	g_strfreev(groups);
@@ -646,7 +663,7 @@ static char *name_of_path(const char *path)
 
 struct ps_machine_spec *ps_machine_spec_from_file(const char *path, GError **error)
 {
-	struct reader r = {.path = path, .error = error};
+	struct reader r = { .path = path, .error = error };
 	GError *cause = NULL;
 	struct ps_machine_spec *spec;
 	char *name;
@@ -680,12 +697,12 @@ struct ps_machine_spec *ps_machine_spec_from_file(const char *path, GError **err
 
 /* ---- by name ---- */
 
-static const char *const built_in_dirs[] = {PS_MACHINE_SOURCE_DIR, PS_MACHINE_DATA_DIR, NULL};
+static const char *const built_in_dirs[] = { PS_MACHINE_SOURCE_DIR, PS_MACHINE_DATA_DIR, NULL };
 
 /* Path of NAME.ini in the first directory that has it. */
 static char *find_name(const char *name, const char *const *dirs)
 {
-	const char *const *const lists[] = {dirs, built_in_dirs};
+	const char *const *const lists[] = { dirs, built_in_dirs };
 	char *file = g_strconcat(name, ".ini", NULL), *found = NULL;
 
 	for (size_t l = 0; l < G_N_ELEMENTS(lists) && !found; l++)
@@ -708,7 +725,7 @@ static int compare_names(const void *a, const void *b)
 
 char **ps_machine_names(const char *const *dirs)
 {
-	const char *const *const lists[] = {dirs, built_in_dirs};
+	const char *const *const lists[] = { dirs, built_in_dirs };
 	GPtrArray *names = g_ptr_array_new();
 
 	for (size_t l = 0; l < G_N_ELEMENTS(lists); l++)
@@ -753,7 +770,8 @@ static struct ps_machine_spec *load_base(const char *what, const char *const *di
 	names = ps_machine_names(dirs);
 	list = g_strjoinv(", ", names);
 	g_set_error(error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_NOT_FOUND,
-		    "%s: no such machine; expected host, a file (.ini or .xml), a hwloc topology (\"numa:2 pu:4\") or one of: %s",
+		    "%s: no such machine; expected host, a file (.ini or .xml), a hwloc topology (\"numa:2 pu:4\") or "
+		    "one of: %s",
 		    what, *list ? list : "(no machine files found)");
 	g_free(list);
 	g_strfreev(names);
@@ -777,7 +795,8 @@ static bool resize_node(struct ps_machine_spec *spec, const char *what, char *pa
 		return true;
 	}
 	g_set_error(error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX,
-		    "%s: expected NODE=SIZE such as 0=64M with a node 0 .. %u, found \"%s\"", what, spec->nr_nodes - 1, part);
+		    "%s: expected NODE=SIZE such as 0=64M with a node 0 .. %u, found \"%s\"", what, spec->nr_nodes - 1,
+		    part);
 	return false;
 }
 
@@ -786,7 +805,8 @@ struct ps_machine_spec *ps_machine_spec_load(const char *what, const char *const
 	struct ps_machine_spec *spec;
 	char **parts;
 
-	if (strchr(what, ':') && !g_str_has_suffix(what, ".xml") && !g_str_has_suffix(what, ".ini") && !strchr(what, '/'))
+	if (strchr(what, ':') && !g_str_has_suffix(what, ".xml") && !g_str_has_suffix(what, ".ini") &&
+	    !strchr(what, '/'))
 		return ps_machine_spec_from_string(what, error);
 	parts = g_strsplit(what, ",", -1);
 	spec = load_base(parts[0] ? parts[0] : "", dirs, error);

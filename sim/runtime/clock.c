@@ -3,7 +3,8 @@
  * The clock driver: fibers on one host thread, the one with the earliest clock first.
  *
  * Whoever could run is in one heap, ordered by (key, order). key is the task's clock, or for a task that only waits for a
- * time, that time; order is the creation number. The running task is not in the heap. It goes on, without asking, until
+ * time, that time; order is the creation number, or behind all of those for who has yielded. The running task is not in
+ * the heap. It goes on, without asking, until
  * its clock reaches rt->horizon = (earliest key in the heap) + quantum; then it puts itself into the heap and the earliest
  * one runs.
  *
@@ -25,8 +26,6 @@
 #include <pagesim/alloc.h>
 
 #define NO_LIMIT UINT64_MAX
-/* Added to a task's order when it yields: behind every task of the same key. */
-#define ORDER_YIELDED ((u64)1 << 32)
 
 /* ------------------------------------------------------------------ the heap */
 
@@ -216,7 +215,7 @@ static void yield(struct ps_rt *rt, struct ps_task *self, bool behind)
 {
 	heap_add(rt, self, self->t.now, false);
 	if (behind) {
-		self->order += ORDER_YIELDED;
+		self->order = UINT32_MAX + ++rt->nr_yields; /* ids are below */
 		heap_down(rt, self->heap_index - 1, self);
 	}
 	run_next(rt, self);

@@ -97,6 +97,7 @@ struct ps_rcu {
 	u64 queued, done;               /* native: atomic */
 	struct ps_machine *machine;     /* of the latest caller; native: under lock */
 	struct ps_stats *stats;
+	ps_ns_t latest;                 /* clock of the latest caller; native: under lock */
 	struct ps_task *daemon;
 	wait_queue_head_t work;    /* the daemon: callbacks came */
 	wait_queue_head_t waiters; /* a read section closed; a callback has run */
@@ -136,6 +137,7 @@ struct ps_rt {
 	ps_ns_t latest;   /* clock of any task that is gone */
 	ps_ns_t progress; /* when a task that is not a daemon last ran */
 	u32 slice;
+	u64 nr_yields;
 	u64 switches;
 	bool stuck;                              /* the host must report a deadlock */
 	bool dead;                               /* it was reported */

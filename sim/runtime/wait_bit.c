@@ -16,7 +16,12 @@ struct bit_wait {
 	unsigned long *word;
 	int bit;
 	bool exclusive;
-	bool granted; /* under the queue's lock until woken */
+	bool served; /* by a waker, under the queue's lock */
+	/* Of a word that says whether somebody waits: which bit says so; -1: it does not. */
+	int waiters;
+	/* The word's owner is kept alive by what this gives back, and by nothing after that. */
+	void (*drop)(void *arg);
+	void *arg;
 };
 
 struct bit_key {
@@ -31,6 +36,12 @@ static wait_queue_head_t *queue_of(struct ps_rt *rt, const unsigned long *word, 
 	return &rt->bit_queues[(h >> 32) % BIT_QUEUES];
 }
 
+/* All waiters of a flagged word are in one queue, whichever bit they wait for. */
+static wait_queue_head_t *queue_of_flagged(struct ps_rt *rt, const unsigned long *word)
+{
+	return queue_of(rt, word, 0);
+}
+
 static int bit_wake(struct wait_queue_entry *wait, int sync, void *arg)
 {
 	struct bit_wait *bw = container_of(wait, struct bit_wait, wait);
@@ -41,44 +52,57 @@ static int bit_wake(struct wait_queue_entry *wait, int sync, void *arg)
 	if (bw->exclusive) {
 		if (test_and_set_bit_lock((unsigned long)bw->bit, bw->word))
 			return -1;
-		bw->granted = true;
 	} else if (test_bit((unsigned long)bw->bit, bw->word)) {
 		return -1;
 	}
+	bw->served = true;
 	autoremove_wake_function(wait, sync, arg);
 	return 1;
 }
 
-/* Sleeps until the bit is clear, or (exclusive) ours. Return: ns waited by the clock of the task. */
-static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bool exclusive, const struct ps_site *at)
+/* Sleeps until bw's bit is clear, or (exclusive) ours. Return: ns waited by the clock of the task. */
+static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps_site *at)
 {
 	struct ps_rt *rt = ps_self_rt();
-	wait_queue_head_t *q = queue_of(rt, word, bit);
-	struct bit_wait bw = { .word = word, .bit = bit, .exclusive = exclusive };
+	unsigned long *word = bw->word, bit = (unsigned long)bw->bit;
+	wait_queue_head_t *q = bw->waiters < 0 ? queue_of(rt, word, bw->bit) : queue_of_flagged(rt, word);
+	void (*drop)(void *arg) = bw->drop;
+	bool queued = false, done = false;
 	ps_ns_t since = ps_now();
-	bool done = false;
 
-	init_wait(&bw.wait);
-	bw.wait.func = bit_wake;
-	bw.wait.flags = exclusive ? WQ_FLAG_EXCLUSIVE : 0;
+	init_wait(&bw->wait);
+	bw->wait.func = bit_wake;
+	bw->wait.flags = bw->exclusive ? WQ_FLAG_EXCLUSIVE : 0;
 	/* Before the bit is looked at again; pairs with the fence in wake_up_bit(). */
 	__atomic_fetch_add(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
 	while (!done) {
-		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bit, .lc = lc, .at = at };
+		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bw->bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
-		if (bw.granted) {
+		if (bw->served) {
 			done = true;
-		} else if (exclusive ? !test_and_set_bit_lock((unsigned long)bit, word)
-				     : !test_bit_acquire((unsigned long)bit, word)) {
-			done = true;
-		} else {
-			if (list_empty(&bw.wait.entry))
-				list_add_tail(&bw.wait.entry, &q->head);
+		} else if (queued && bw->drop) {
+			/* Woken by a stranger: the word may be anybody's by now. */
 			set_current_state(TASK_UNINTERRUPTIBLE);
+		} else {
+			/* Before the bit is looked at; the word's own order is what unlocking relies on. */
+			if (bw->waiters >= 0)
+				set_bit((unsigned long)bw->waiters, word);
+			if (bw->exclusive ? !test_and_set_bit_lock(bit, word) : !test_bit_acquire(bit, word)) {
+				done = true;
+			} else {
+				if (list_empty(&bw->wait.entry))
+					list_add_tail(&bw->wait.entry, &q->head);
+				queued = true;
+				set_current_state(TASK_UNINTERRUPTIBLE);
+			}
 		}
 		if (done)
-			list_del_init(&bw.wait.entry);
+			list_del_init(&bw->wait.entry);
 		spin_unlock(&q->lock);
+		if (drop) {
+			drop(bw->arg);
+			drop = NULL;
+		}
 		if (!done)
 			ps_schedule_at(at);
 	}
@@ -87,6 +111,13 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 	__atomic_fetch_sub(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
 	ps_count_wait(rt, lc, ps_now() - since);
 	return ps_now() - since;
+}
+
+static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bool exclusive, const struct ps_site *at)
+{
+	struct bit_wait bw = { .word = word, .bit = bit, .exclusive = exclusive, .waiters = -1 };
+
+	return wait_for(&bw, lc, at);
 }
 
 void wake_up_bit(unsigned long *word, int bit)
@@ -164,4 +195,88 @@ int ps_wait_on_bit_at(unsigned long *word, int bit, enum lock_class lc, const st
 	else
 		wait_past_holds(word, bit, lc);
 	return 0;
+}
+
+/* ------------------------------------------------------------------ words that say whether somebody waits */
+
+void ps_bit_lock_flagged_at(unsigned long *word, int bit, int waiters, enum lock_class lc, unsigned int flags,
+			    const struct ps_site *at)
+{
+	if (ps_checked())
+		ps_lock_check_acquire(word, bit, lc, flags | PS_ACQ_SLEEPS | PS_ACQ_BIT, at);
+	if (unlikely(test_and_set_bit_lock((unsigned long)bit, word))) {
+		struct bit_wait bw = { .word = word, .bit = bit, .exclusive = true, .waiters = waiters };
+
+		wait_for(&bw, lc, at);
+	} else {
+		wait_past_holds(word, bit, lc);
+	}
+	acquired(word, bit, lc, flags, at);
+}
+
+void ps_bit_unlock_flagged_at(unsigned long *word, int bit, int waiters, enum lock_class lc, const struct ps_site *at)
+{
+	unsigned long old;
+
+	BUG_ON(!(PS_LOAD_WORD(word, __ATOMIC_RELAXED) & BIT_MASK(bit)));
+	if (ps_checked())
+		ps_lock_check_release(word, bit, lc, PS_ACQ_BIT, at);
+#ifndef PS_NATIVE
+	if (ps_self_rt()->nr_tasks > 1)
+		ps_bit_hold_end(word, bit);
+#endif
+	/*
+	 * One step clears the bit and tells whether somebody waits, so that the word is not read again once it may be
+	 * somebody else's. A waiter sets `waiters` and then looks at the bit: one of the two sees the other.
+	 */
+	ps_point(PS_POINT_RELEASE, word);
+	old = PS_FETCH_AND(word, ~BIT_MASK(bit), __ATOMIC_RELEASE);
+	if (unlikely(old & BIT_MASK(waiters)))
+		wake_up_bit_flagged(word, bit, waiters);
+}
+
+void ps_wait_on_bit_flagged_at(unsigned long *word, int bit, int waiters, enum lock_class lc, void (*drop)(void *arg),
+			       void *arg, const struct ps_site *at)
+{
+	struct bit_wait bw = { .word = word, .bit = bit, .waiters = waiters, .drop = drop, .arg = arg };
+
+	if (!drop && ps_checked())
+		ps_might_sleep_at(at);
+	if (likely(!test_bit_acquire((unsigned long)bit, word))) {
+		if (drop)
+			drop(arg);
+		wait_past_holds(word, bit, lc);
+		return;
+	}
+	wait_for(&bw, lc, at);
+}
+
+/* Wakes, in order of arrival, who waits for the bit to be clear, up to the first who wants it: that one is given it. */
+void wake_up_bit_flagged(unsigned long *word, int bit, int waiters)
+{
+	wait_queue_head_t *q = queue_of_flagged(ps_self_rt(), word);
+	struct wait_queue_entry *wait, *next;
+	bool stop = false, left = false;
+
+	ps_point(PS_POINT_WAKE, word);
+	spin_lock(&q->lock);
+	list_for_each_entry_safe(wait, next, &q->head, entry) {
+		struct bit_wait *bw = container_of(wait, struct bit_wait, wait);
+
+		if (bw->word != word)
+			continue;
+		if (bw->exclusive && bw->bit == bit && !stop)
+			stop = test_and_set_bit_lock((unsigned long)bit, word);
+		if (stop || bw->bit != bit) {
+			left = true;
+			continue;
+		}
+		stop = bw->exclusive;
+		bw->served = true;
+		autoremove_wake_function(wait, 0, NULL);
+	}
+	/* Under the queue's lock, where the next waiter sets it. */
+	if (!left)
+		clear_bit((unsigned long)waiters, word);
+	spin_unlock(&q->lock);
 }

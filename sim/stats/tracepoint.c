@@ -8,15 +8,15 @@
 #include <pagesim/vmstat.h>
 
 #define NAME(name, fields, print) #name,
-static const char *const tracepoint_name[] = {PS_TRACEPOINTS(NAME)};
+static const char *const tracepoint_name[] = { PS_TRACEPOINTS(NAME) };
 #undef NAME
 
 static_assert(ARRAY_SIZE(tracepoint_name) == PS_NR_TRACEPOINTS, "one name per tracepoint");
 
 /* In the order of enum migrate_mode and enum migrate_reason of Linux 6.1; engines/ asserts that its enums agree. */
-static const char *const mode_name[] = {"MIGRATE_ASYNC", "MIGRATE_SYNC_LIGHT", "MIGRATE_SYNC"};
+static const char *const mode_name[] = { "MIGRATE_ASYNC", "MIGRATE_SYNC_LIGHT", "MIGRATE_SYNC" };
 static const char *const reason_name[] = {
-	"compaction",    "memory_failure", "memory_hotplug", "syscall_or_cpuset", "mempolicy_mbind",
+	"compaction",     "memory_failure", "memory_hotplug", "syscall_or_cpuset", "mempolicy_mbind",
 	"numa_misplaced", "contig_range",   "longterm_pin",   "demotion",
 };
 
@@ -89,10 +89,10 @@ int ps_tracepoint_find(const char *name)
 }
 
 #define PRINT(...) snprintf(buf, size, __VA_ARGS__)
-#define FORMAT(name, fields, print)                                                                                    \
-	case PS_TP_##name: {                                                                                           \
-		const struct ps_event_##name *e = (const struct ps_event_##name *)event;                               \
-		return PRINT print;                                                                                    \
+#define FORMAT(name, fields, print)                                                      \
+	case PS_TP_##name: {                                                             \
+		const struct ps_event_##name *e = (const struct ps_event_##name *)event; \
+		return PRINT print;                                                      \
 	}
 
 int ps_tracepoint_format(char *buf, size_t size, int tracepoint, const void *event)

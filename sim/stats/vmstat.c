@@ -14,9 +14,9 @@ struct vmstat_info {
 	unsigned flags;
 };
 
-#define INFO(item, name, flags) {#name, flags},
-static const struct vmstat_info vmstat_info[] = {PS_ZONE_STATS(INFO) PS_NUMA_STATS(INFO) PS_NODE_STATS(INFO)
-							 PS_VM_EVENTS(INFO)};
+#define INFO(item, name, flags) { #name, flags },
+static const struct vmstat_info vmstat_info[] = { PS_ZONE_STATS(INFO) PS_NUMA_STATS(INFO) PS_NODE_STATS(INFO)
+							  PS_VM_EVENTS(INFO) };
 #undef INFO
 
 static_assert(ARRAY_SIZE(vmstat_info) == PS_NR_VMSTAT, "one name per counter");

@@ -107,7 +107,8 @@ static void run(const char *name, const u32 *trace, u64 mask, u64 flags)
 		insert = best_of(insert, start, STRETCH);
 	}
 	ps_tlb_destroy(&tlb);
-	printf("%-12s %6.2f ns/lookup with refill   %6.2f ns/insert   (loop %.2f)   L1 %5.1f%%  L2 %5.1f%%  miss %5.1f%%\n",
+	printf("%-12s %6.2f ns/lookup with refill   %6.2f ns/insert   (loop %.2f)   L1 %5.1f%%  L2 %5.1f%%  miss "
+	       "%5.1f%%\n",
 	       name, lookup, insert, floor, 100.0 * (double)c.l1_hits / LOOKUPS, 100.0 * (double)c.l2_hits / LOOKUPS,
 	       100.0 * (double)c.misses / LOOKUPS);
 	if (sum == 42)

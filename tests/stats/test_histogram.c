@@ -28,7 +28,7 @@ static void every_value_has_its_bucket(void **state)
 
 static void an_empty_histogram_answers_zero(void **state)
 {
-	struct ps_histogram h = {0};
+	struct ps_histogram h = { 0 };
 
 	(void)state;
 	assert_int_equal(ps_histogram_percentile(&h, 500), 0);
@@ -38,11 +38,11 @@ static void an_empty_histogram_answers_zero(void **state)
 /* Expect one value, however often, to be every percentile. */
 static void a_single_value_is_every_percentile(void **state)
 {
-	static const u64 values[] = {0, 1, 2, 3, 1000, UINT64_MAX};
+	static const u64 values[] = { 0, 1, 2, 3, 1000, UINT64_MAX };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
-		struct ps_histogram h = {0};
+		struct ps_histogram h = { 0 };
 
 		ps_histogram_add_many(&h, values[i], 1000);
 		for (unsigned p = 0; p <= 1000; p++)
@@ -62,7 +62,7 @@ static void percentiles_stay_in_the_bucket_of_the_exact_one(void **state)
 {
 	enum { N = 5000 };
 	u64 *v = (u64 *)calloc(N, sizeof(*v)), sum = 0, last = 0;
-	struct ps_histogram h = {0}, halves[2] = {{0}, {0}};
+	struct ps_histogram h = { 0 }, halves[2] = { { 0 }, { 0 } };
 	struct ps_rng rng;
 
 	(void)state;
@@ -95,7 +95,7 @@ static void percentiles_stay_in_the_bucket_of_the_exact_one(void **state)
 
 static void merging_with_an_empty_one_changes_nothing(void **state)
 {
-	struct ps_histogram h = {0}, empty = {0}, copy;
+	struct ps_histogram h = { 0 }, empty = { 0 }, copy;
 
 	(void)state;
 	ps_histogram_add(&h, 5);

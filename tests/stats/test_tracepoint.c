@@ -50,12 +50,12 @@ static void record(void *arg, enum ps_tracepoint tracepoint, const void *event)
 static void events_print_as_linux_prints_them(void **state)
 {
 	char log[2048] = "";
-	struct recorder r = {'a', log};
+	struct recorder r = { 'a', log };
 	struct ps_probe probe[PS_NR_TRACEPOINTS];
 
 	(void)state;
 	for (int i = 0; i < PS_NR_TRACEPOINTS; i++) {
-		probe[i] = (struct ps_probe){.tracepoint = (enum ps_tracepoint)i, .fn = record, .arg = &r};
+		probe[i] = (struct ps_probe){ .tracepoint = (enum ps_tracepoint)i, .fn = record, .arg = &r };
 		assert_int_equal(ps_probe_register(task.stats, &probe[i]), 0);
 	}
 	trace_mm_migrate_pages_start(2, 3);
@@ -65,15 +65,15 @@ static void events_print_as_linux_prints_them(void **state)
 	trace_remove_migration_pmd(0x100000200000, 0x2);
 	trace_mm_migrate_pages(1, 2, 3, 4, 5, 6, 0, 8);
 	trace_mm_migrate_pages_start(7, -1);
-	assert_string_equal(log,
-			    "a mm_migrate_pages_start: mode=MIGRATE_SYNC reason=syscall_or_cpuset\n"
-			    "a set_migration_pte: addr=100000001000, pte=abc order=0\n"
-			    "a remove_migration_pte: addr=100000001000, pte=def order=0\n"
-			    "a set_migration_pmd: addr=100000200000, pmd=1\n"
-			    "a remove_migration_pmd: addr=100000200000, pmd=2\n"
-			    "a mm_migrate_pages: nr_succeeded=1 nr_failed=2 nr_thp_succeeded=3 nr_thp_failed=4 nr_thp_split=5 "
-			    "mode=MIGRATE_ASYNC reason=demotion\n"
-			    "a mm_migrate_pages_start: mode=? reason=?\n");
+	assert_string_equal(
+		log, "a mm_migrate_pages_start: mode=MIGRATE_SYNC reason=syscall_or_cpuset\n"
+		     "a set_migration_pte: addr=100000001000, pte=abc order=0\n"
+		     "a remove_migration_pte: addr=100000001000, pte=def order=0\n"
+		     "a set_migration_pmd: addr=100000200000, pmd=1\n"
+		     "a remove_migration_pmd: addr=100000200000, pmd=2\n"
+		     "a mm_migrate_pages: nr_succeeded=1 nr_failed=2 nr_thp_succeeded=3 nr_thp_failed=4 nr_thp_split=5 "
+		     "mode=MIGRATE_ASYNC reason=demotion\n"
+		     "a mm_migrate_pages_start: mode=? reason=?\n");
 }
 
 static int evaluated;
@@ -86,8 +86,8 @@ static int costly(void)
 static void without_a_listener_arguments_are_not_evaluated(void **state)
 {
 	char log[256] = "";
-	struct recorder r = {'a', log};
-	struct ps_probe probe = {.tracepoint = PS_TP_mm_migrate_pages_start, .fn = record, .arg = &r};
+	struct recorder r = { 'a', log };
+	struct ps_probe probe = { .tracepoint = PS_TP_mm_migrate_pages_start, .fn = record, .arg = &r };
 
 	(void)state;
 	evaluated = 0;
@@ -102,12 +102,12 @@ static void without_a_listener_arguments_are_not_evaluated(void **state)
 static void listeners_hear_in_the_order_they_came_until_they_leave(void **state)
 {
 	char log[256] = "";
-	struct recorder r[] = {{'a', log}, {'b', log}, {'c', log}};
+	struct recorder r[] = { { 'a', log }, { 'b', log }, { 'c', log } };
 	struct ps_probe probe[3];
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		probe[i] = (struct ps_probe){.tracepoint = PS_TP_set_migration_pmd, .fn = record, .arg = &r[i]};
+		probe[i] = (struct ps_probe){ .tracepoint = PS_TP_set_migration_pmd, .fn = record, .arg = &r[i] };
 		assert_int_equal(ps_probe_register(task.stats, &probe[i]), 0);
 	}
 	assert_int_equal(ps_probe_register(task.stats, &probe[1]), -EEXIST);
@@ -121,8 +121,8 @@ static void listeners_hear_in_the_order_they_came_until_they_leave(void **state)
 
 static void a_listener_must_name_a_tracepoint_and_a_function(void **state)
 {
-	struct ps_probe nobody = {.tracepoint = PS_TP_set_migration_pmd};
-	struct ps_probe nothing = {.tracepoint = PS_NR_TRACEPOINTS, .fn = record};
+	struct ps_probe nobody = { .tracepoint = PS_TP_set_migration_pmd };
+	struct ps_probe nothing = { .tracepoint = PS_NR_TRACEPOINTS, .fn = record };
 	char text[8];
 
 	(void)state;
@@ -141,7 +141,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(events_print_as_linux_prints_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_listener_arguments_are_not_evaluated, setup, teardown),
-		cmocka_unit_test_setup_teardown(listeners_hear_in_the_order_they_came_until_they_leave, setup, teardown),
+		cmocka_unit_test_setup_teardown(listeners_hear_in_the_order_they_came_until_they_leave, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_listener_must_name_a_tracepoint_and_a_function, setup, teardown),
 	};
 

@@ -197,6 +197,14 @@ class CheckLayers(TreeTest):
         self.append("tests/left/test_side.c", "#include <pagesim/high.h>\n")
         self.assert_finds(self.check, ("tests/left/test_side.c:4: ", "left is layer 1, top is layer 2"))
 
+    def test_tests_share_helpers_along_the_layers(self):
+        self.write("tests/base/scene.h", source("\n"))
+        self.write("tests/top/scene.h", source("\n"))
+        self.append("tests/left/test_side.c", '#include "base/scene.h"\n')
+        self.assert_in_order(*self.check)
+        self.append("tests/left/test_side.c", '#include "top/scene.h"\n')
+        self.assert_finds(self.check, ("tests/left/test_side.c:5: ", "left is layer 1, top is layer 2"))
+
     def test_cli_uses_public_headers_only(self):
         self.append("tools/pagesim/main.c", '#include "base/private.h"\n')
         self.assert_finds(self.check, ("tools/pagesim/main.c:5: ", "public headers only"))
@@ -252,6 +260,12 @@ class CheckHeaders(TreeTest):
         done = self.run_check(*self.check)
         self.assertEqual(done.returncode, 1)
         self.assertIn("redefinition of", done.stdout)
+
+    def test_headers_that_cannot_be_included_together_are_found(self):
+        self.replace("include/pagesim/low.h", "#include <stddef.h>\n", "#include <stddef.h>\n#define SHADE 1\n")
+        self.write("include/pagesim/high.h", public("high.h", "top", "enum shades { SHADE, LIGHT };\n"))
+        self.assert_finds(self.check, ("include/pagesim: ", "cannot be included together as C11"),
+                          ("include/pagesim: ", "cannot be included together as C++17"))
 
     def test_header_that_would_not_be_installed_is_found(self):
         self.replace("include/pagesim/meson.build", "  'high.h',\n", "")

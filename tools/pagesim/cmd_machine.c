@@ -17,8 +17,8 @@ struct pen {
 	const char *line, *side, *top_left, *top_right, *bottom_left, *bottom_right, *down, *dot;
 };
 
-static const struct pen utf8_pen = {"─", "│", "┌", "┐", "└", "┘", "▼", "·"};
-static const struct pen ascii_pen = {"-", "|", "+", "+", "+", "+", "v", "-"};
+static const struct pen utf8_pen = { "─", "│", "┌", "┐", "└", "┘", "▼", "·" };
+static const struct pen ascii_pen = { "-", "|", "+", "+", "+", "+", "v", "-" };
 
 static void repeat(const char *text, int times)
 {
@@ -29,7 +29,7 @@ static void repeat(const char *text, int times)
 /* 16 GiB, 768 MiB, 64 KiB: the largest unit that divides it. */
 static char *size_text(u64 bytes)
 {
-	static const char *const unit[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+	static const char *const unit[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
 	unsigned u = 0;
 
 	while (u < G_N_ELEMENTS(unit) - 1 && bytes && !(bytes & 1023)) {
@@ -75,8 +75,7 @@ static char *nodes_text(nodemask_t nodes)
 	GString *text = g_string_new(NULL);
 	nid_t nid;
 
-	for_each_node_mask(nid, nodes)
-		g_string_append_printf(text, "%s%d", text->len ? ", " : "", nid);
+	for_each_node_mask(nid, nodes) g_string_append_printf(text, "%s%d", text->len ? ", " : "", nid);
 	return g_string_free(text, FALSE);
 }
 
@@ -131,14 +130,13 @@ static void draw_tiers(const struct pen *pen, const struct ps_machine *m)
 	for (unsigned t = 0; t < m->nr_tiers; t++) {
 		const struct ps_tier *tier = &m->tiers[t];
 		u32 first = tier->abstract_distance;
-		char *title = g_strdup_printf("tier %u%s %s abstract distance %u..%u", t,
-					      tier->top ? ", top" : "", pen->dot, first, first + MEMTIER_CHUNK_SIZE - 1);
+		char *title = g_strdup_printf("tier %u%s %s abstract distance %u..%u", t, tier->top ? ", top" : "",
+					      pen->dot, first, first + MEMTIER_CHUNK_SIZE - 1);
 
 		if (t)
 			printf("%*s%s\n", 8, "", pen->down);
 		box_top(pen, title);
-		for_each_node_mask(nid, tier->nodes)
-			draw_node(pen, m, &m->nodes[nid]);
+		for_each_node_mask(nid, tier->nodes) draw_node(pen, m, &m->nodes[nid]);
 		box_bottom(pen);
 		g_free(title);
 	}
@@ -204,7 +202,7 @@ static void draw_table(const struct ps_machine *m, const char *title, const char
 		}
 		putchar('\n');
 		for (unsigned from = 0; from < m->nr_nodes; from++) {
-			char *cells[8] = {NULL};
+			char *cells[8] = { NULL };
 			bool any = false;
 
 			for (unsigned to = first; to < last; to++)
@@ -234,7 +232,8 @@ static void draw_tlb(const struct ps_machine *m)
 	       "    L1, 4 KiB pages  %10u %7u\n"
 	       "    L1, %-12s %10u %7u\n"
 	       "    L2, both         %10u %7u\n\n",
-	       g->l1_small_entries, g->l1_small_ways, huge, g->l1_huge_entries, g->l1_huge_ways, g->l2_entries, g->l2_ways);
+	       g->l1_small_entries, g->l1_small_ways, huge, g->l1_huge_entries, g->l1_huge_ways, g->l2_entries,
+	       g->l2_ways);
 	g_free(huge);
 }
 
@@ -245,13 +244,17 @@ static void draw_migration(const struct ps_machine *m)
 		const char *what;
 		u64 pages;
 		bool huge;
-	} moves[] = {{"1 base page", 1, false}, {"512 base pages", 512, false}, {"1 huge page", 1, true}, {"16 huge pages", 16, true}};
+	} moves[] = { { "1 base page", 1, false },
+		      { "512 base pages", 512, false },
+		      { "1 huge page", 1, true },
+		      { "16 huge pages", 16, true } };
 	nid_t to = m->first_nid, from = m->first_nid, nid;
 
 	/* The worst node there is: of the slowest tier, the one farthest from the first. */
-	for_each_node_mask(nid, m->tiers[m->nr_tiers - 1].nodes)
-		if (nid != to && (from == to || m->spec->distance[nid][to] > m->spec->distance[from][to]))
-			from = nid;
+	for_each_node_mask(nid, m->tiers[m->nr_tiers - 1].nodes) if (nid != to && (from == to ||
+										   m->spec->distance[nid][to] >
+											   m->spec->distance[from][to]))
+		from = nid;
 	printf("  Migration from node %d to node %d, nothing contended\n", from, to);
 	printf("    %-16s %14s %14s %10s %10s\n", "", "in all", "a page", "copying", "GB/s");
 	for (size_t i = 0; i < G_N_ELEMENTS(moves); i++) {
@@ -287,13 +290,14 @@ static void draw(const struct ps_machine *m, bool costs)
 {
 	const struct pen *pen = g_get_charset(NULL) ? &utf8_pen : &ascii_pen;
 	char *memory = size_text(m->total_pages << PAGE_SHIFT), *huge = size_text(PAGE_SIZE << m->pt_bits);
-	const char *s[] = {"s", ""};
+	const char *s[] = { "s", "" };
 
 	printf("\n  %s\n", m->spec->name);
 	if (*m->spec->description)
 		printf("  %s\n", m->spec->description);
 	printf("\n  %s, %u node%s, %u CPU%s, %u memory tier%s; huge page %s = %lu pages\n\n", memory, m->nr_nodes,
-	       s[m->nr_nodes == 1], m->nr_cpus, s[m->nr_cpus == 1], m->nr_tiers, s[m->nr_tiers == 1], huge, 1ul << m->pt_bits);
+	       s[m->nr_nodes == 1], m->nr_cpus, s[m->nr_cpus == 1], m->nr_tiers, s[m->nr_tiers == 1], huge,
+	       1ul << m->pt_bits);
 	draw_tiers(pen, m);
 	draw_table(m, "Distance", "from node", "to node", distance_cell);
 	draw_table(m, "Latency, ns (read/write where they differ)", "CPU node", "memory", latency_cell);
@@ -380,11 +384,13 @@ static void print_json(const struct ps_machine *m)
 		const struct ps_node *node = &m->nodes[i];
 		char *cpus = cpus_text(m, (nid_t)i), *demotion = nodes_text(node->demotion_preferred);
 
-		printf("%s\n    {\"node\": %u, \"bytes\": %llu, \"kind\": \"%s\", \"cpus\": \"%s\", \"first_pfn\": %llu, "
+		printf("%s\n    {\"node\": %u, \"bytes\": %llu, \"kind\": \"%s\", \"cpus\": \"%s\", \"first_pfn\": "
+		       "%llu, "
 		       "\"abstract_distance\": %u, \"tier\": %d, \"top_tier\": %s, \"demotes_to\": [%s]}",
 		       i ? "," : "", i, (unsigned long long)node->present_pages << PAGE_SHIFT,
-		       ps_memory_kind_name(node->kind), cpus, (unsigned long long)node->start_pfn, node->abstract_distance,
-		       node->tier, node->tier < 0 || m->tiers[node->tier].top ? "true" : "false", demotion);
+		       ps_memory_kind_name(node->kind), cpus, (unsigned long long)node->start_pfn,
+		       node->abstract_distance, node->tier,
+		       node->tier < 0 || m->tiers[node->tier].top ? "true" : "false", demotion);
 		g_free(demotion);
 		g_free(cpus);
 	}
@@ -432,21 +438,24 @@ int cmd_machine(int argc, char **argv)
 	char *format = NULL;
 	char **dirs = NULL;
 	const GOptionEntry options[] = {
-		{"list", 'l', 0, G_OPTION_ARG_NONE, &list_them, "List the machines that can be named", NULL},
-		{"costs", 'c', 0, G_OPTION_ARG_NONE, &costs, "Show what every single step costs", NULL},
-		{"format", 'f', 0, G_OPTION_ARG_STRING, &format, "table (default) or json", "FORMAT"},
-		{"directory", 'd', 0, G_OPTION_ARG_FILENAME_ARRAY, &dirs, "Look for NAME.ini in DIR first; may be repeated",
-		 "DIR"},
-		{0},
+		{ "list", 'l', 0, G_OPTION_ARG_NONE, &list_them, "List the machines that can be named", NULL },
+		{ "costs", 'c', 0, G_OPTION_ARG_NONE, &costs, "Show what every single step costs", NULL },
+		{ "format", 'f', 0, G_OPTION_ARG_STRING, &format, "table (default) or json", "FORMAT" },
+		{ "directory", 'd', 0, G_OPTION_ARG_FILENAME_ARRAY, &dirs,
+		  "Look for NAME.ini in DIR first; may be repeated", "DIR" },
+		{ 0 },
 	};
 	struct ps_machine *machine = NULL;
 	GError *error = NULL;
 	int status;
 
 	if (!cmd_parse(&argc, &argv, options, "[NAME|FILE|STRING|host][,NODE=SIZE...]",
-		       "Draw a machine: nodes, CPUs, memory tiers, distances, latency, bandwidth, TLBs and what migration\n"
-		       "costs on it. NAME is one of those listed without an argument; FILE a machine file (.ini) or a topology\n"
-		       "exported by lstopo (.xml); STRING a synthetic topology of hwloc (\"pack:2 [numa] core:4 pu:1\"); host\n"
+		       "Draw a machine: nodes, CPUs, memory tiers, distances, latency, bandwidth, TLBs and what "
+		       "migration\n"
+		       "costs on it. NAME is one of those listed without an argument; FILE a machine file (.ini) or a "
+		       "topology\n"
+		       "exported by lstopo (.xml); STRING a synthetic topology of hwloc (\"pack:2 [numa] core:4 "
+		       "pu:1\"); host\n"
 		       "this computer. NODE=SIZE changes the memory of a node: dram-cxl,0=64M.",
 		       &status))
 		return status;
