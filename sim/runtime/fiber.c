@@ -27,6 +27,7 @@
 #endif
 #endif
 #ifdef PS_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifdef PS_TSAN
@@ -118,6 +119,10 @@ int ps_fiber_init(struct ps_fiber *f, struct ps_stack_pool *pool, void (*entry)(
 	f->asan_fake = NULL;
 	f->asan_bottom = stack->base + PAGE_SIZE;
 	f->asan_size = stack->bytes;
+#ifdef PS_ASAN
+	/* The fiber that had this stack before switched away for good: the red zones of its last frames are still there. */
+	__asan_unpoison_memory_region(f->asan_bottom, f->asan_size);
+#endif
 	f->tsan = stack->tsan;
 	return 0;
 }
