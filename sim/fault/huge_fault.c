@@ -75,7 +75,7 @@ struct page *mm_get_huge_zero_page(struct mm_struct *mm)
 		return faults->huge_zero_page;
 	if (!faults->huge_zero_page) {
 		struct page *page =
-			alloc_pages((GFP_TRANSHUGE | __GFP_ZERO) & ~(gfp_t)(__GFP_MOVABLE | __GFP_COMP), order);
+			alloc_pages((GFP_TRANSHUGE | __GFP_ZERO) & ~(gfp_t)__GFP_MOVABLE, order);
 
 		if (!page) {
 			count_vm_event(THP_ZERO_PAGE_ALLOC_FAILED);

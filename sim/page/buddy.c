@@ -45,7 +45,7 @@ static void add_to_free_list(struct page *page, struct zone *zone, unsigned int 
 	struct free_area *area = &zone->free_area[order];
 
 	list_add(&page->buddy_list, &area->free_list[migratetype]);
-	area->nr_free++;
+	ps_show(area->nr_free, area->nr_free + 1);
 }
 
 static void add_to_free_list_tail(struct page *page, struct zone *zone, unsigned int order, int migratetype)
@@ -53,7 +53,7 @@ static void add_to_free_list_tail(struct page *page, struct zone *zone, unsigned
 	struct free_area *area = &zone->free_area[order];
 
 	list_add_tail(&page->buddy_list, &area->free_list[migratetype]);
-	area->nr_free++;
+	ps_show(area->nr_free, area->nr_free + 1);
 }
 
 static void move_to_free_list(struct page *page, struct zone *zone, unsigned int order, int migratetype)
@@ -68,7 +68,7 @@ void del_page_from_free_list(struct page *page, struct zone *zone, unsigned int 
 	list_del(&page->buddy_list);
 	__ClearPageBuddy(page);
 	set_page_private(page, 0);
-	zone->free_area[order].nr_free--;
+	ps_show(zone->free_area[order].nr_free, zone->free_area[order].nr_free - 1);
 }
 
 static struct page *get_page_from_free_area(struct free_area *area, int migratetype)
@@ -165,9 +165,9 @@ struct page *pfn_to_online_page(pfn_t pfn)
 	if (!ps_pfn_present(machine, pfn))
 		return NULL;
 	pgdat = NODE_DATA(pfn_to_nid(pfn));
-	for_each_zone_of(pgdat, zone)
-		if (zone_spans_pfn(zone, pfn))
-			return pfn < smp_load_acquire(&zone->frontier) ? pfn_to_page(pfn) : NULL;
+	for_each_zone_of(pgdat, zone) if (zone_spans_pfn(zone, pfn)) return pfn < smp_load_acquire(&zone->frontier)
+		? pfn_to_page(pfn)
+		: NULL;
 	return NULL;
 }
 
@@ -289,9 +289,9 @@ static struct page *__rmqueue_smallest(struct zone *zone, unsigned int order, in
 
 /** Which types to take from when a type has run out, in order. */
 static const int fallbacks[MIGRATE_PCPTYPES][MIGRATE_PCPTYPES - 1] = {
-	[MIGRATE_UNMOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE},
-	[MIGRATE_MOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE},
-	[MIGRATE_RECLAIMABLE] = {MIGRATE_UNMOVABLE, MIGRATE_MOVABLE},
+	[MIGRATE_UNMOVABLE] = { MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE },
+	[MIGRATE_MOVABLE] = { MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE },
+	[MIGRATE_RECLAIMABLE] = { MIGRATE_UNMOVABLE, MIGRATE_MOVABLE },
 };
 
 /**

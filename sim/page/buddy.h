@@ -8,16 +8,6 @@
 
 #include <pagesim/mmzone.h>
 
-/*
- * Read a word that another thread may write at any time where any answer will do, because zone->lock decides what it
- * means (a page that is not free cannot become free meanwhile). Not a schedule point: no order of steps depends on it.
- */
-#ifdef PS_NATIVE
-#define ps_glance(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
-#else
-#define ps_glance(x) (x)
-#endif
-
 /** Empty free lists, everything behind the frontier. **Context:** setup. */
 void zone_init_free_lists(struct zone *zone);
 

@@ -30,7 +30,7 @@
 #include "page/frames.h"
 
 #define MAX_RECLAIM_RETRIES 16
-#define MAX_COMPACT_EFFORT 3
+#define MAX_COMPACT_EFFORT  3
 
 /* Checks: what a page must look like when it comes and goes. */
 
@@ -66,11 +66,11 @@ static const char *tail_bad_reason(const struct page *head, unsigned long i)
 	return NULL;
 }
 
-#define PS_REPORT(reason, page)                                                                                        \
-	do {                                                                                                           \
-		const char *ps_reason_ = (reason);                                                                     \
-		if (unlikely(ps_reason_))                                                                              \
-			ps_bug_at(ps_reason_, NULL, __FILE__, __LINE__, (page));                                       \
+#define PS_REPORT(reason, page)                                                  \
+	do {                                                                     \
+		const char *ps_reason_ = (reason);                               \
+		if (unlikely(ps_reason_))                                        \
+			ps_bug_at(ps_reason_, NULL, __FILE__, __LINE__, (page)); \
 	} while (0)
 
 /** Make 2^order pages that nobody references ready to be free. The destructor of a compound page has run. */
@@ -174,7 +174,7 @@ static void free_pcppages_bulk(struct zone *zone, int count, struct per_cpu_page
 
 			list_del(&page->pcp_list);
 			count -= nr;
-			pcp->count -= nr;
+			ps_show(pcp->count, pcp->count - nr);
 			/* The block may have been isolated since the page was freed. */
 			if (unlikely(isolated_pageblocks))
 				mt = get_pageblock_migratetype(page);
@@ -223,7 +223,7 @@ static void free_unref_page_commit(struct zone *zone, struct per_cpu_pages *pcp,
 
 	page->index = (pgoff_t)migratetype;
 	list_add(&page->pcp_list, &pcp->lists[pindex]);
-	pcp->count += 1 << order;
+	ps_show(pcp->count, pcp->count + (1 << order));
 	free_high = pcp->free_factor && order && order <= PAGE_ALLOC_COSTLY_ORDER;
 	high = nr_pcp_high(pcp, zone, pcp->batch, free_high);
 	if (unlikely(pcp->count >= high))
@@ -307,12 +307,13 @@ static struct page *rmqueue_pcplist(struct zone *zone, unsigned int order, int m
 		/* A batch is counted in base pages, but at least two blocks; unless batching is off. */
 		if (batch > 1)
 			batch = ps_max(batch >> order, 2);
-		pcp->count += rmqueue_bulk(zone, order, batch, list, migratetype, alloc_flags) << order;
+		ps_show(pcp->count,
+			pcp->count + (rmqueue_bulk(zone, order, batch, list, migratetype, alloc_flags) << order));
 	}
 	if (likely(!list_empty(list))) {
 		page = list_first_entry(list, struct page, pcp_list);
 		list_del(&page->pcp_list);
-		pcp->count -= 1 << order;
+		ps_show(pcp->count, pcp->count - (1 << order));
 	}
 	spin_unlock(&pcp->lock);
 	return page;
@@ -349,9 +350,8 @@ void drain_local_pages(struct zone *only)
 
 		if (!pgdat)
 			continue;
-		for_each_zone_of(pgdat, zone)
-			if (populated_zone(zone) && (!only || zone == only))
-				drain_zone_pcp(zone, ps_current->cpu);
+		for_each_zone_of(pgdat, zone) if (populated_zone(zone) && (!only || zone == only))
+			drain_zone_pcp(zone, ps_current->cpu);
 	}
 }
 
@@ -366,7 +366,8 @@ void drain_all_pages(struct zone *only)
 
 		if (!pgdat)
 			continue;
-		for_each_zone_of(pgdat, zone) {
+		for_each_zone_of(pgdat, zone)
+		{
 			if (!populated_zone(zone) || (only && zone != only))
 				continue;
 			for (cpu = 0; cpu < this_machine()->nr_cpus; cpu++)
@@ -464,12 +465,11 @@ struct alloc_request {
 
 static inline bool zone_allowed(const struct alloc_request *rq, const struct zone *zone)
 {
-	return zone->zid <= rq->ac.highest_zoneidx &&
-	       (!rq->ac.nodemask || node_isset(zone->node, *rq->ac.nodemask));
+	return zone->zid <= rq->ac.highest_zoneidx && (!rq->ac.nodemask || node_isset(zone->node, *rq->ac.nodemask));
 }
 
-#define for_each_allowed_zone(rq, i, zone)                                                                             \
-	for ((i) = 0; (i) < (rq)->zonelist->nr; (i)++)                                                                 \
+#define for_each_allowed_zone(rq, i, zone)             \
+	for ((i) = 0; (i) < (rq)->zonelist->nr; (i)++) \
 		if (zone_allowed((rq), (zone) = (rq)->zonelist->zones[i]))
 
 /** numa_hit and its family: did the page come from where it was wanted, and from the CPU's own node? */
@@ -511,14 +511,16 @@ static struct page *get_page_from_freelist(const struct alloc_request *rq, unsig
 
 retry:
 	no_fallback = alloc_flags & ALLOC_NOFRAGMENT;
-	for_each_allowed_zone(rq, i, zone) {
+	for_each_allowed_zone(rq, i, zone)
+	{
 		if (no_fallback && zone != rq->preferred_zone && zone->node != rq->preferred_zone->node) {
 			/* Mixing types in the preferred node is better than going to another. */
 			alloc_flags &= ~ALLOC_NOFRAGMENT;
 			goto retry;
 		}
 		if (!(alloc_flags & ALLOC_NO_WATERMARKS) &&
-		    !zone_watermark_fast(zone, order, wmark_pages(zone, (enum zone_watermarks)(alloc_flags & ALLOC_WMARK_MASK)),
+		    !zone_watermark_fast(zone, order,
+					 wmark_pages(zone, (enum zone_watermarks)(alloc_flags & ALLOC_WMARK_MASK)),
 					 rq->ac.highest_zoneidx, alloc_flags))
 			continue;
 		page = rmqueue(rq, zone, alloc_flags);
@@ -545,7 +547,8 @@ static void wake_all_kswapds(const struct alloc_request *rq)
 
 	if (!ops || !ops->wake_kswapd)
 		return;
-	for_each_allowed_zone(rq, i, zone) {
+	for_each_allowed_zone(rq, i, zone)
+	{
 		if (!managed_zone(zone))
 			continue;
 		if (zone->zone_pgdat != last)
@@ -624,9 +627,10 @@ static bool should_reclaim_retry(const struct alloc_request *rq, unsigned int al
 		(*loops)++;
 	if (*loops > MAX_RECLAIM_RETRIES)
 		return false;
-	for_each_allowed_zone(rq, i, zone) {
-		unsigned long available = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
-					  zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
+	for_each_allowed_zone(rq, i, zone)
+	{
+		unsigned long available =
+			zone_page_state(zone, NR_ZONE_INACTIVE_FILE) + zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
 
 		if (ops->can_reclaim_anon && ops->can_reclaim_anon(zone->node))
 			available += zone_page_state(zone, NR_ZONE_INACTIVE_ANON) +
@@ -753,7 +757,8 @@ struct page *__alloc_pages(gfp_t gfp, unsigned int order, nid_t preferred_nid, c
 			       ->node_zonelists[gfp & __GFP_THISNODE ? ZONELIST_NOFALLBACK : ZONELIST_FALLBACK];
 	rq.migratetype = gfp_migratetype(gfp);
 	rq.preferred_zone = NULL;
-	for_each_allowed_zone(&rq, i, zone) {
+	for_each_allowed_zone(&rq, i, zone)
+	{
 		rq.preferred_zone = zone;
 		break;
 	}

@@ -698,7 +698,7 @@ static void hold_drop(struct hold *hold)
 	unsigned long i;
 
 	for (i = 0; i < hold->nr; i++)
-		put_user_page(hold->pages[i], hold->flags, hold->flags & FOLL_WRITE);
+		put_user_page(hold->pages[i], hold->flags, false); /* neither io_uring nor a pipe marks it dirty */
 	g_free(hold->pages);
 }
 
@@ -1171,6 +1171,9 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 			    failed == -ENOMEM ? "out of memory" : "no such machine or generation");
 		return false;
 	}
+	/* A script begins with the settings of the guest the transcripts were recorded on. */
+	run.world->machine->files->tmpfs_huge = SHMEM_HUGE_ADVISE;
+	run.world->machine->files->shmem_enabled = SHMEM_HUGE_ADVISE;
 	run.actors = g_ptr_array_new();
 	run.slots = g_ptr_array_new_with_free_func(g_free);
 	run.out = g_string_new(NULL);

@@ -6,6 +6,10 @@
  * A small page counts its PTEs in _mapcount. A huge page counts its PMD mappings once, in compound_mapcount, and each of
  * its small pages counts its own PTEs besides; a small page is mapped if either count says so. When the last mapping of
  * a small page of a huge one goes while others stay, the huge page holds memory nobody uses, and is queued for splitting.
+ *
+ * 6.1 knows whether PTEs and PMDs map a huge page at once only where a PMD was split (PageDoubleMap). Elsewhere (a page
+ * migrated while both mapped it) it takes the last PTE of a small page for its last mapping, and queues the page though a
+ * PMD still maps it. The queue follows 6.1; the counters are exact.
  */
 #include <pagesim/rmap.h>
 
@@ -156,10 +160,13 @@ static void remove_anon_rmap(struct page *page, bool compound)
 	long nr;
 
 	if (!compound) {
-		if (!atomic_add_negative(-1, &page->_mapcount) || mapped_by_pmd(page))
+		bool by_pmd = mapped_by_pmd(page);
+
+		if (!atomic_add_negative(-1, &page->_mapcount))
 			return;
-		account_anon(page, -1, false);
-		if (PageTransCompound(page))
+		if (!by_pmd)
+			account_anon(page, -1, false);
+		if (PageTransCompound(page) && !(by_pmd && PageDoubleMap(compound_head(page))))
 			deferred_split_huge_page(compound_head(page));
 		return;
 	}
@@ -169,7 +176,7 @@ static void remove_anon_rmap(struct page *page, bool compound)
 	__mod_node_page_state(page_to_nid(page), NR_ANON_THPS, -thp_nr_pages(page));
 	if (nr)
 		account_anon(page, -nr, false);
-	if (nr && nr < thp_nr_pages(page))
+	if (TestClearPageDoubleMap(page) && nr && nr < thp_nr_pages(page))
 		deferred_split_huge_page(page);
 }
 

@@ -97,6 +97,7 @@ struct ps_rcu {
 	u64 queued, done;               /* native: atomic */
 	struct ps_machine *machine;     /* of the latest caller; native: under lock */
 	struct ps_stats *stats;
+	ps_ns_t latest;                 /* clock of the latest caller; native: under lock */
 	struct ps_task *daemon;
 	wait_queue_head_t work;    /* the daemon: callbacks came */
 	wait_queue_head_t waiters; /* a read section closed; a callback has run */

@@ -16,7 +16,7 @@ struct bit_wait {
 	unsigned long *word;
 	int bit;
 	bool exclusive;
-	bool granted; /* under the queue's lock until woken */
+	bool served; /* by a waker, under the queue's lock */
 	/* Of a word that says whether somebody waits: which bit says so; -1: it does not. */
 	int waiters;
 	/* The word's owner is kept alive by what this gives back, and by nothing after that. */
@@ -52,10 +52,10 @@ static int bit_wake(struct wait_queue_entry *wait, int sync, void *arg)
 	if (bw->exclusive) {
 		if (test_and_set_bit_lock((unsigned long)bw->bit, bw->word))
 			return -1;
-		bw->granted = true;
 	} else if (test_bit((unsigned long)bw->bit, bw->word)) {
 		return -1;
 	}
+	bw->served = true;
 	autoremove_wake_function(wait, sync, arg);
 	return 1;
 }
@@ -78,7 +78,7 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 	while (!done) {
 		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bw->bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
-		if (bw->granted) {
+		if (bw->served) {
 			done = true;
 		} else if (queued && bw->drop) {
 			/* Woken by a stranger: the word may be anybody's by now. */

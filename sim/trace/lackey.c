@@ -21,6 +21,7 @@
  * Several files are merged as if every process had a processor of its own: always the one whose instruction count, counted
  * from where its parent forked it, is lowest goes on; who waits for a child goes on when the child's file is read.
  */
+#define _GNU_SOURCE
 #include "trace/lackey.h"
 #include "trace/lackey_line.h"
 

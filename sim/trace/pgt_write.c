@@ -736,12 +736,13 @@ static void write_index(struct ps_trace_writer *w)
 	put_total(w, "records", w->records);
 	put_total(w, "events", w->events);
 	put_total(w, "tasks", w->tasks);
+	put_total(w, "time", w->now);
 	for (guint i = 0; i < w->totals->len; i++) {
 		const struct total *t = &g_array_index(w->totals, struct total, i);
 
 		put_total(w, t->name, t->value);
 	}
-	s.records = 7 + w->totals->len;
+	s.records = 8 + w->totals->len;
 	if (w->error || !write_section(w, &s))
 		return;
 	pgt_put32(footer, PGT_FOOTER_MAGIC);

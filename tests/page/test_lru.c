@@ -6,7 +6,8 @@
 
 static int setup(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 2, .pages = {8192, 8192}, .cpus = {2, 1}});
+	return scene_setup_with(state,
+				&(struct scene_spec){ .nr_nodes = 2, .pages = { 8192, 8192 }, .cpus = { 2, 1 } });
 }
 
 /** A page on the LRU, batches empty. */
@@ -150,7 +151,7 @@ static void accesses_walk_a_page_to_the_active_list(void **state)
 {
 	static const struct {
 		bool active, referenced;
-	} expect[] = {{false, true}, {true, false}, {true, true}, {true, true}};
+	} expect[] = { { false, true }, { true, false }, { true, true }, { true, true } };
 	int anon;
 	size_t i;
 
@@ -417,7 +418,7 @@ static bool nothing_is_evictable(struct address_space *mapping)
 /* Expect: the pages of a mapping the layer above calls unevictable are; anonymous pages are not asked about. */
 static void a_mapping_can_be_unevictable(void **state)
 {
-	static const struct ps_page_ops ops = {.mapping_unevictable = nothing_is_evictable};
+	static const struct ps_page_ops ops = { .mapping_unevictable = nothing_is_evictable };
 	static char file[16] __attribute__((aligned(16)));
 	struct page *page = new_anon_page(0), *anon = new_anon_page(0);
 	struct scene *s = *state;
@@ -441,8 +442,8 @@ static void random_lru_work_keeps_the_counters_right(void **state)
 {
 	struct scene *s = *state;
 	struct page *pages[200];
-	bool isolated[200] = {false};
-	int mlocks[200] = {0};
+	bool isolated[200] = { false };
+	int mlocks[200] = { 0 };
 	unsigned int step, seed = 12345;
 	int i;
 

@@ -9,13 +9,13 @@
 
 static int setup(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.cpus = {4}, .nr_nodes = 1, .pages = {8192}});
+	return scene_setup_with(state, &(struct scene_spec){ .cpus = { 4 }, .nr_nodes = 1, .pages = { 8192 } });
 }
 
 static int setup_shuffled(void **state)
 {
-	return scene_setup_with(state,
-				&(struct scene_spec){.cpus = {4}, .nr_nodes = 1, .pages = {8192}, .shuffle = 20000});
+	return scene_setup_with(
+		state, &(struct scene_spec){ .cpus = { 4 }, .nr_nodes = 1, .pages = { 8192 }, .shuffle = 20000 });
 }
 
 /** One fiber of a test. Results are looked at by the main thread. */
@@ -71,7 +71,7 @@ static void a_waiter_loses_virtual_time(void **state)
 {
 	struct scene *s = *state;
 	struct page *page = alloc_page(GFP_KERNEL);
-	struct fiber a = {.page = page, .hold = 5000}, b = {.page = page, .start = 1000, .hold = 10};
+	struct fiber a = { .page = page, .hold = 5000 }, b = { .page = page, .start = 1000, .hold = 10 };
 	struct ps_lock_class_stats before, after;
 	struct task_struct *ta, *tb;
 	ps_ns_t t0 = ps_now();
@@ -119,7 +119,7 @@ static void count_inside(void *arg)
 static void the_lock_excludes(void **state)
 {
 	struct scene *s = *state;
-	struct page *pages[2] = {alloc_page(GFP_KERNEL), new_thp(0)};
+	struct page *pages[2] = { alloc_page(GFP_KERNEL), new_thp(0) };
 	struct fiber f[4];
 	struct task_struct *t[4];
 	int i, p;
@@ -128,8 +128,12 @@ static void the_lock_excludes(void **state)
 		int inside = 0, most = 0, done = 0;
 
 		for (i = 0; i < 4; i++) {
-			f[i] = (struct fiber){.page = pages[p] + (p ? i * 7 : 0), .rounds = 500, .inside = &inside,
-					      .most_inside = &most, .done = &done, .cpu = i};
+			f[i] = (struct fiber){ .page = pages[p] + (p ? i * 7 : 0),
+					       .rounds = 500,
+					       .inside = &inside,
+					       .most_inside = &most,
+					       .done = &done,
+					       .cpu = i };
 			t[i] = spawn(s, count_inside, &f[i]);
 		}
 		run_all(s);
@@ -186,7 +190,9 @@ static void waiters_are_served_in_order(void **state)
 	lock_page(page);
 	assert_false(PageWaiters(page));
 	for (i = 0; i < 4; i++) {
-		f[i] = (struct fiber){.page = page, .start = 1000 * (ps_ns_t)(i + 1), .order = order, .name = (char)('A' + i)};
+		f[i] = (struct fiber){
+			.page = page, .start = 1000 * (ps_ns_t)(i + 1), .order = order, .name = (char)('A' + i)
+		};
 		t[i] = spawn(s, i % 2 ? wait_and_say : lock_and_say, &f[i]);
 	}
 	ps_sleep_until(ps_now() + 100000);
@@ -231,7 +237,7 @@ static void writeback_is_waited_for_apart_from_the_lock(void **state)
 {
 	struct scene *s = *state;
 	struct page *page = alloc_page(GFP_KERNEL);
-	struct fiber f = {.page = page};
+	struct fiber f = { .page = page };
 	struct task_struct *t;
 	ps_ns_t t0 = ps_now();
 
@@ -291,7 +297,7 @@ static void a_waiter_without_reference_does_not_look_again(void **state)
 	struct scene *s = *state;
 	struct page *page = alloc_page(GFP_KERNEL), *again;
 	int done = 0;
-	struct fiber f[2] = {{.start = 100, .done = &done}, {.start = 200, .done = &done}};
+	struct fiber f[2] = { { .start = 100, .done = &done }, { .start = 200, .done = &done } };
 	struct task_struct *t[2];
 
 	spin_lock_init(&table.lock, PTE_LOCK);
@@ -344,7 +350,7 @@ static void lock_report(void *arg, const struct ps_lock_report *report)
 /* Expect: locking a page under a spinlock, or a second page without saying so, is reported with both places. */
 static void rank_and_sleep_violations_are_reported(void **state)
 {
-	struct ps_runtime_settings settings = {.on_lock_report = lock_report};
+	struct ps_runtime_settings settings = { .on_lock_report = lock_report };
 	struct ps_runtime *rt = ps_runtime_new(&settings);
 	struct task_struct *t;
 	struct scene *s = *state;
@@ -399,7 +405,7 @@ static void rank_and_sleep_violations_are_reported(void **state)
 static void worker(void *arg)
 {
 	struct fiber *f = arg;
-	struct page *mine[8] = {NULL};
+	struct page *mine[8] = { NULL };
 	unsigned int seed = (unsigned int)f->cpu * 7919 + 1, i;
 
 	for (i = 0; i < (unsigned int)f->rounds; i++) {
@@ -456,7 +462,7 @@ static void the_layer_survives_interruption_at_every_step(void **state)
 	int inside = 0, done = 0, i;
 
 	for (i = 0; i < 4; i++) {
-		f[i] = (struct fiber){.page = page, .rounds = 3000, .inside = &inside, .done = &done, .cpu = i};
+		f[i] = (struct fiber){ .page = page, .rounds = 3000, .inside = &inside, .done = &done, .cpu = i };
 		t[i] = spawn(s, worker, &f[i]);
 	}
 	run_all(s);
@@ -472,7 +478,7 @@ static void the_layer_survives_interruption_at_every_step(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
+#define T(name)          cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 #define T_SHUFFLED(name) cmocka_unit_test_setup_teardown(name, setup_shuffled, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_waiter_loses_virtual_time),
