@@ -265,7 +265,8 @@ unsigned long deferred_split_scan(nid_t nid, unsigned long nr)
 
 	/* Take pages off the queue with a reference, so that they live without its lock. */
 	spin_lock(&queue->split_queue_lock);
-	list_for_each_safe(pos, next, &queue->split_queue) {
+	list_for_each_safe(pos, next, &queue->split_queue)
+	{
 		struct page *page = container_of(pos, struct page, deferred_list) - 2;
 
 		if (get_page_unless_zero(page)) {
@@ -280,7 +281,8 @@ unsigned long deferred_split_scan(nid_t nid, unsigned long nr)
 	}
 	spin_unlock(&queue->split_queue_lock);
 
-	list_for_each_safe(pos, next, &list) {
+	list_for_each_safe(pos, next, &list)
+	{
 		struct page *page = container_of(pos, struct page, deferred_list) - 2;
 
 		if (trylock_page(page)) {

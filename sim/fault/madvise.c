@@ -17,7 +17,7 @@
 
 static int change_flags(struct vm_area_struct *vma, u64 start, u64 end, u64 vm_flags)
 {
-	struct vma_attributes attributes = {.vm_flags = vm_flags, .policy = vma->vm_policy};
+	struct vma_attributes attributes = { .vm_flags = vm_flags, .policy = vma->vm_policy };
 	int error;
 
 	if (vma->vm_flags == vm_flags)

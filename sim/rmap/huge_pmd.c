@@ -111,7 +111,7 @@ static void split_anon(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr, bool f
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	unsigned int i, nr = hpage_pmd_nr(pt);
-	struct leaf leaf = {0};
+	struct leaf leaf = { 0 };
 	pmd_t old = *pmd;
 	pte_t *table;
 

@@ -272,7 +272,7 @@ void wake_up_bit_flagged(unsigned long *word, int bit, int waiters)
 			continue;
 		}
 		stop = bw->exclusive;
-		bw->granted = true;
+		bw->served = true;
 		autoremove_wake_function(wait, 0, NULL);
 	}
 	/* Under the queue's lock, where the next waiter sets it. */

