@@ -77,53 +77,54 @@ bool ps_alloc_fail_nth(u64 n)
  */
 #ifdef PS_HAVE_JEMALLOC
 
-#ifdef PS_HAVE_JEMALLOC
 static size_t usable_size(void *block)
 {
 	return sallocx(block, 0);
 }
 
-void *ps_raw_alloc(size_t align, size_t bytes, bool zero)
+static void *host_alloc(size_t bytes, size_t align, bool zero)
 {
-	return mallocx(bytes ? bytes : 1, (align ? MALLOCX_ALIGN(align) : 0) | (zero ? MALLOCX_ZERO : 0));
+	return mallocx(bytes, (align ? MALLOCX_ALIGN(align) : 0) | (zero ? MALLOCX_ZERO : 0));
 }
 
-static void *raw_realloc(void *block, size_t bytes)
+static void *host_realloc(void *block, size_t bytes)
 {
-	return rallocx(block, bytes ? bytes : 1, 0);
+	return rallocx(block, bytes, 0);
 }
 
-void ps_raw_free(void *block)
+static void host_free(void *block)
 {
 	dallocx(block, 0);
 }
+
 #else
+
 static size_t usable_size(void *block)
 {
 	return malloc_usable_size(block);
 }
 
-void *ps_raw_alloc(size_t align, size_t bytes, bool zero)
+static void *host_alloc(size_t bytes, size_t align, bool zero)
 {
 	void *block;
 
-	bytes = bytes ? bytes : 1;
 	if (!align)
 		return zero ? calloc(1, bytes) : malloc(bytes);
-	if (posix_memalign(&block, ps_max(align, sizeof(void *)), bytes))
+	if (posix_memalign(&block, align < sizeof(void *) ? sizeof(void *) : align, bytes))
 		return NULL;
 	return zero ? memset(block, 0, bytes) : block;
 }
 
-static void *raw_realloc(void *block, size_t bytes)
+static void *host_realloc(void *block, size_t bytes)
 {
-	return realloc(block, bytes ? bytes : 1);
+	return realloc(block, bytes);
 }
 
-void ps_raw_free(void *block)
+static void host_free(void *block)
 {
 	free(block);
 }
+
 #endif
 
 static void *counted(void *block)
@@ -160,7 +161,7 @@ void *ps_alloc_aligned(size_t align, size_t bytes)
 {
 	if (ps_alloc_request_fails())
 		return NULL;
-	return counted(ps_raw_alloc(align ? align : 1, bytes, false));
+	return counted(host_alloc(bytes ? bytes : 1, align, false));
 }
 
 void *ps_realloc(void *block, size_t bytes)

@@ -72,7 +72,7 @@ u64 ps_cache_destroy(struct ps_cache *cache)
 	for (; slab; slab = next) {
 		next = slab->next;
 		ASAN_UNPOISON_MEMORY_REGION(slab, slab->bytes);
-		ps_raw_free(slab);
+		free(slab);
 	}
 	ps_cache_init(cache, cache->name, cache->size, cache->typesafe);
 	return leaked;
@@ -92,7 +92,7 @@ static bool grow(struct ps_cache *cache)
 	struct slab *slab;
 
 	bytes = ps_max(bytes, sizeof(struct slab) + 8 * cache->stride);
-	slab = ps_raw_alloc(CACHE_ALIGN, bytes, false);
+	slab = aligned_alloc(CACHE_ALIGN, (bytes + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN);
 	if (!slab)
 		return false;
 	slab->next = newest;
