@@ -109,8 +109,9 @@ struct anon_vma *page_get_anon_vma(struct page *page);
 /** Before and after a VMA's range or offset changes: takes its chain out of the interval trees, puts it back. */
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
-/** Anon_vmas and chains alive on this machine, for leak checks. */
+/** Anon_vmas, and chains, alive on this machine: for leak checks. */
 long ps_anon_vmas_live(void);
+long ps_anon_vma_chains_live(void);
 
 /* ---- mapping and unmapping one page; Context of all: the page-table lock of the entry is held */
 
