@@ -179,6 +179,7 @@ static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 
 	struct vm_area_struct *vma = *vmap;
 	struct vma_attributes attributes = { .policy = vma->vm_policy };
 	unsigned int flags = 0;
+	u64 old_flags = vma->vm_flags;
 	int error;
 
 	if (vm_flags == vma->vm_flags)
@@ -195,6 +196,9 @@ static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 
 		flags |= MM_CP_TRY_CHANGE_WRITABLE;
 	vma_set_page_prot(vma);
 	change_protection(vma, start, end, flags);
+	/* Locked memory must not fault for its first write: copy now what would be copied then. */
+	if ((old_flags & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && (vm_flags & VM_WRITE))
+		populate_vma_page_range(vma, start, end);
 	*vmap = vma;
 	return 0;
 }
