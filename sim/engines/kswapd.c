@@ -195,11 +195,29 @@ static void kswapd(void *arg)
 	}
 }
 
+/* The first wake-up makes the thread. */
+static void start_kswapd(struct ps_kswapd *k)
+{
+	struct task_struct *task;
+	char name[24];
+
+	if (__atomic_exchange_n(&k->making, true, __ATOMIC_ACQUIRE))
+		return;
+	snprintf(name, sizeof(name), "kswapd%d", k->pgdat->node_id);
+	task = ps_task_new(current->rt, name, kswapd, k);
+	if (task) {
+		ps_task_set_daemon(task, true);
+		WRITE_ONCE(k->task, task);
+	} else {
+		/* The next wake-up tries again, and direct reclaim does what is needed meanwhile. */
+		__atomic_store_n(&k->making, false, __ATOMIC_RELEASE);
+	}
+}
+
 void wakeup_kswapd(struct zone *zone, gfp_t gfp, unsigned int order, int highest_zoneidx)
 {
 	struct ps_reclaim *reclaim = this_machine()->reclaim;
 	struct ps_kswapd *k = node_kswapd(zone->zone_pgdat);
-	char name[24];
 
 	(void)gfp;
 	if (!reclaim || !managed_zone(zone))
@@ -207,22 +225,15 @@ void wakeup_kswapd(struct zone *zone, gfp_t gfp, unsigned int order, int highest
 	if (k->highest_zoneidx == MAX_NR_ZONES || k->highest_zoneidx < highest_zoneidx)
 		k->highest_zoneidx = highest_zoneidx;
 	k->order = ps_max(k->order, order);
-	if (k->task && !waitqueue_active(&k->wait))
+	if (READ_ONCE(k->task) && !waitqueue_active(&k->wait))
 		return;
 	if (k->failures >= MAX_RECLAIM_RETRIES || pgdat_balanced(zone->zone_pgdat, order, highest_zoneidx))
 		return;
-	if (k->task) {
-		__atomic_fetch_add(&reclaim->kswapd_wakes, 1, __ATOMIC_RELAXED);
-		wake_up_interruptible(&k->wait);
-		return;
-	}
-	snprintf(name, sizeof(name), "kswapd%d", zone->node);
-	k->task = ps_task_new(current->rt, name, kswapd, k);
-	/* Without memory for it: the next wake-up tries again, and direct reclaim does what is needed meanwhile. */
-	if (!k->task)
-		return;
 	__atomic_fetch_add(&reclaim->kswapd_wakes, 1, __ATOMIC_RELAXED);
-	ps_task_set_daemon(k->task, true);
+	if (k->task)
+		wake_up_interruptible(&k->wait);
+	else
+		start_kswapd(k);
 }
 
 /* ---- direct reclaim */

@@ -20,6 +20,7 @@ enum shrinker {
 struct ps_kswapd {
 	struct pglist_data *pgdat;
 	struct task_struct *task; /* NULL until the first wake-up */
+	bool making;		  /* somebody is making it; atomic exchange */
 	wait_queue_head_t wait;
 	unsigned int order;  /* wanted since it last looked */
 	int highest_zoneidx; /* MAX_NR_ZONES: nothing wanted */
