@@ -26,28 +26,28 @@ struct page;
 /** What the fault is for. */
 #define FAULT_FLAG_WRITE   0x01u
 #define FAULT_FLAG_USER    0x40u
-#define FAULT_FLAG_REMOTE  0x80u /* not by the current task's own access (GUP) */
+#define FAULT_FLAG_REMOTE  0x80u  /* not by the current task's own access (GUP) */
 #define FAULT_FLAG_UNSHARE 0x400u /* make an anonymous page exclusive without writing */
 
 /** How a fault ended; OR of these. 0: handled, retry the access. */
 typedef unsigned int vm_fault_t;
-#define VM_FAULT_OOM	  0x001u
-#define VM_FAULT_SIGBUS	  0x002u
-#define VM_FAULT_MAJOR	  0x004u
+#define VM_FAULT_OOM      0x001u
+#define VM_FAULT_SIGBUS   0x002u
+#define VM_FAULT_MAJOR    0x004u
 #define VM_FAULT_SIGSEGV  0x040u
-#define VM_FAULT_NOPAGE	  0x100u
+#define VM_FAULT_NOPAGE   0x100u
 #define VM_FAULT_FALLBACK 0x800u /* a huge page could not be used: go on with small ones */
-#define VM_FAULT_ERROR	  (VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV)
+#define VM_FAULT_ERROR    (VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV)
 
 /** What kinds of fault a task took; read by the report. */
 enum ps_fault_kind {
-	PS_FAULT_ANON,	    /* first touch of anonymous memory */
-	PS_FAULT_ZERO,	    /* mapped the zero page */
-	PS_FAULT_FILE,	    /* mapped a page-cache page */
-	PS_FAULT_COW,	    /* copied on write */
-	PS_FAULT_REUSE,	    /* made writable in place */
-	PS_FAULT_THP,	    /* mapped a huge page */
-	PS_FAULT_HINT,	    /* NUMA hint fault */
+	PS_FAULT_ANON,      /* first touch of anonymous memory */
+	PS_FAULT_ZERO,      /* mapped the zero page */
+	PS_FAULT_FILE,      /* mapped a page-cache page */
+	PS_FAULT_COW,       /* copied on write */
+	PS_FAULT_REUSE,     /* made writable in place */
+	PS_FAULT_THP,       /* mapped a huge page */
+	PS_FAULT_HINT,      /* NUMA hint fault */
 	PS_FAULT_MIGRATION, /* waited for a migration entry */
 	PS_NR_FAULT_KINDS,
 };
@@ -80,9 +80,9 @@ struct ps_faults {
 	unsigned int numa_balancing; /* 0, or OR of NUMA_BALANCING_* */
 	u64 count[PS_NR_FAULT_KINDS];
 	struct page *huge_zero_page; /* NULL until somebody reads untouched huge memory */
-	long huge_zero_users;	     /* address spaces that use it */
+	long huge_zero_users;        /* address spaces that use it */
 };
-#define NUMA_BALANCING_NORMAL	      1u
+#define NUMA_BALANCING_NORMAL         1u
 #define NUMA_BALANCING_MEMORY_TIERING 2u
 
 /** Prepares the machine for faults; installs the cache's unmap hooks. Return: 0 or -ENOMEM. */

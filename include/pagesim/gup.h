@@ -20,10 +20,10 @@ extern "C" {
 
 struct page;
 
-#define FOLL_WRITE 0x01u
-#define FOLL_GET   0x04u
-#define FOLL_DUMP  0x08u  /* a hole of anonymous memory and the zero page are errors */
-#define FOLL_PIN   0x40000u
+#define FOLL_WRITE    0x01u
+#define FOLL_GET      0x04u
+#define FOLL_DUMP     0x08u /* a hole of anonymous memory and the zero page are errors */
+#define FOLL_PIN      0x40000u
 #define FOLL_LONGTERM 0x10000u
 
 /**

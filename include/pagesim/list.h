@@ -34,18 +34,27 @@ struct list_head {
 #define LIST_POISON1 ((struct list_head *)(uintptr_t)0xdead000000000100UL)
 #define LIST_POISON2 ((struct list_head *)(uintptr_t)0xdead000000000122UL)
 
+/*
+ * `next` is read without the list's lock: by list_empty() as a hint, and as the word a struct page shares with its head
+ * pointer. It is therefore written whole.
+ */
+static inline void __list_set_next(struct list_head *entry, struct list_head *next)
+{
+	__atomic_store_n(&entry->next, next, __ATOMIC_RELAXED);
+}
+
 static inline void INIT_LIST_HEAD(struct list_head *list)
 {
-	list->next = list;
+	__list_set_next(list, list);
 	list->prev = list;
 }
 
 static inline void __list_add(struct list_head *entry, struct list_head *prev, struct list_head *next)
 {
 	next->prev = entry;
-	entry->next = next;
+	__list_set_next(entry, next);
 	entry->prev = prev;
-	prev->next = entry;
+	__list_set_next(prev, entry);
 }
 
 static inline void list_add(struct list_head *entry, struct list_head *head)
@@ -61,7 +70,7 @@ static inline void list_add_tail(struct list_head *entry, struct list_head *head
 static inline void __list_del(struct list_head *prev, struct list_head *next)
 {
 	next->prev = prev;
-	prev->next = next;
+	__list_set_next(prev, next);
 }
 
 static inline void __list_del_entry(struct list_head *entry)
@@ -72,7 +81,7 @@ static inline void __list_del_entry(struct list_head *entry)
 static inline void list_del(struct list_head *entry)
 {
 	__list_del_entry(entry);
-	entry->next = LIST_POISON1;
+	__list_set_next(entry, LIST_POISON1);
 	entry->prev = LIST_POISON2;
 }
 
@@ -133,7 +142,7 @@ static inline void list_bulk_move_tail(struct list_head *head, struct list_head 
 
 static inline bool list_empty(const struct list_head *head)
 {
-	return head->next == head;
+	return __atomic_load_n(&head->next, __ATOMIC_RELAXED) == head;
 }
 
 static inline bool list_is_first(const struct list_head *entry, const struct list_head *head)

@@ -7,8 +7,8 @@
  * run ahead, taken a lock and given it back before another one, whose clock is behind, comes to it. Each lock therefore
  * remembers the stretch of virtual time [first, end) in which it was lately held, for how long in sum (busy) and how
  * often. Who comes at time t with first <= t < end waits:
- *     one hold in the stretch:    end - t, exactly as if both had run at once;
- *     several holds:              the expected wait, busy/(end - first) x busy/(2 x holds).
+ *     held without a gap:   end - t, exactly as if all had run at once;
+ *     with gaps:            the expected wait, busy/(end - first) x busy/(2 x holds).
  * Who comes before the stretch does not wait (it was there first), nor does who comes after. A lock that really is held
  * when somebody comes (its holder sleeps, or the shuffler interrupted it) blocks the caller until the release.
  * Waiters are served by the virtual time of their arrival.
@@ -42,7 +42,7 @@ struct ps_holds {
 /** Adds the hold [since, until) of a task in its stretch of running `slice`. */
 static inline void ps_holds_add(struct ps_holds *h, u32 slice, ps_ns_t since, ps_ns_t until)
 {
-	if (h->slice == slice || since < h->end) {
+	if (h->slice == slice || since <= h->end) {
 		if (since < h->first)
 			h->first = since;
 		h->busy += until - since;

@@ -34,10 +34,10 @@ struct vm_area_struct;
 /** How the engine works through a list. All zero is no valid recipe: start from a generation. */
 struct migrate_recipe {
 	const char *name;
-	const char *what; /* one line for people */
-	unsigned int passes;	   /* over the list, for pages that said -EAGAIN */
+	const char *what;          /* one line for people */
+	unsigned int passes;       /* over the list, for pages that said -EAGAIN */
 	unsigned int force_after;  /* passes before a page lock may be waited for */
-	bool batch;		   /* unmap all, one TLB flush, then move all */
+	bool batch;                /* unmap all, one TLB flush, then move all */
 	unsigned int batch_pages;  /* base pages in one batch */
 	unsigned int async_passes; /* batch: passes of the asynchronous attempt of a synchronous caller */
 	unsigned int sync_passes;  /* batch: passes one by one afterwards */
@@ -51,16 +51,16 @@ const struct migrate_recipe *ps_generation_at(unsigned int i);
 /** What the engine keeps per machine. */
 struct ps_engines {
 	const struct migrate_recipe *recipe;
-	u64 moved_bytes;    /* contents copied */
-	u64 failed[16];	    /* pages given up, by ps_migrate_failure */
+	u64 moved_bytes; /* contents copied */
+	u64 failed[16];  /* pages given up, by ps_migrate_failure */
 };
 
 /** Why a page did not move; the report's breakdown of pgmigrate_fail. Units: base pages. */
 enum ps_migrate_failure {
-	PS_FAIL_NO_MEMORY,  /* no page on the target */
-	PS_FAIL_LOCKED,	    /* page lock not had */
+	PS_FAIL_NO_MEMORY, /* no page on the target */
+	PS_FAIL_LOCKED,    /* page lock not had */
 	PS_FAIL_WRITEBACK,
-	PS_FAIL_MAPPED,	    /* could not be unmapped: pinned or raced */
+	PS_FAIL_MAPPED,     /* could not be unmapped: pinned or raced */
 	PS_FAIL_REFERENCES, /* somebody holds it */
 	PS_FAIL_BUFFERS,    /* buffers busy or not releasable */
 	PS_FAIL_OTHER,
@@ -134,8 +134,8 @@ long ps_move_pages(struct mm_struct *mm, struct ps_move *moves, unsigned long nr
 /** migrate_pages(2) on mm. Return: pages that could not be moved, or -EINVAL, -EPERM. */
 long ps_migrate_pages(struct mm_struct *mm, const nodemask_t *from, const nodemask_t *to);
 
-#define MPOL_MF_STRICT	 1u
-#define MPOL_MF_MOVE	 2u
+#define MPOL_MF_STRICT   1u
+#define MPOL_MF_MOVE     2u
 #define MPOL_MF_MOVE_ALL 4u
 /** mbind(2). @mode: enum mempolicy_mode. Return: 0, -EINVAL, -EFAULT, -EIO, -EPERM, -ENOMEM. Fidelity: exact, do_mbind(). */
 long ps_mbind(struct mm_struct *mm, u64 start, u64 len, int mode, const nodemask_t *nodes, unsigned int flags);

@@ -32,19 +32,19 @@ struct anon_vma;
 struct mempolicy;
 struct ps_machine;
 
-#define VM_READ	      0x00000001UL
-#define VM_WRITE      0x00000002UL
-#define VM_EXEC	      0x00000004UL
-#define VM_SHARED     0x00000008UL
-#define VM_MAYREAD    0x00000010UL
-#define VM_MAYWRITE   0x00000020UL
-#define VM_MAYSHARE   0x00000080UL
-#define VM_LOCKED     0x00002000UL
-#define VM_DONTCOPY   0x00020000UL
-#define VM_ACCOUNT    0x00100000UL
-#define VM_SOFTDIRTY  0x08000000UL
-#define VM_HUGEPAGE   0x20000000UL
-#define VM_NOHUGEPAGE 0x40000000UL
+#define VM_READ         0x00000001UL
+#define VM_WRITE        0x00000002UL
+#define VM_EXEC         0x00000004UL
+#define VM_SHARED       0x00000008UL
+#define VM_MAYREAD      0x00000010UL
+#define VM_MAYWRITE     0x00000020UL
+#define VM_MAYSHARE     0x00000080UL
+#define VM_LOCKED       0x00002000UL
+#define VM_DONTCOPY     0x00020000UL
+#define VM_ACCOUNT      0x00100000UL
+#define VM_SOFTDIRTY    0x08000000UL
+#define VM_HUGEPAGE     0x20000000UL
+#define VM_NOHUGEPAGE   0x40000000UL
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
 
 /** A mapping: [vm_start, vm_end) of one address space with one set of attributes. All sizes in bytes. */
@@ -52,16 +52,16 @@ struct vm_area_struct {
 	u64 vm_start;
 	u64 vm_end;
 	struct interval_tree_node vm_node; /* in mm->mm_vmas, over [vm_start, vm_end - 1] */
-	struct list_head vm_link;	   /* in mm->mmap, by address */
+	struct list_head vm_link;          /* in mm->mmap, by address */
 	struct mm_struct *vm_mm;
 	pgprot_t vm_page_prot;
 	u64 vm_flags;
-	pgoff_t vm_pgoff;		  /* offset in pages: in the file, or for anonymous memory the birth address */
+	pgoff_t vm_pgoff;                 /* offset in pages: in the file, or for anonymous memory the birth address */
 	struct address_space *vm_mapping; /* the file's pages, NULL for anonymous memory; holds one inode reference */
 	struct interval_tree_node shared; /* in vm_mapping->i_mmap, over page offsets; under i_mmap_rwsem */
 	struct list_head anon_vma_chain;  /* under mmap_lock for writing and page_table_lock, see rmap.h */
-	struct anon_vma *anon_vma;	  /* set once under page_table_lock */
-	struct mempolicy *vm_policy;	  /* one reference, or NULL */
+	struct anon_vma *anon_vma;        /* set once under page_table_lock */
+	struct mempolicy *vm_policy;      /* one reference, or NULL */
 };
 
 /** Counts of resident pages by kind, as in /proc/PID/status; units: base pages. */
@@ -77,18 +77,18 @@ struct mm_struct {
 	struct page_tables pt;
 	struct rw_semaphore mmap_lock;
 	struct interval_tree_root mm_vmas;
-	struct list_head mmap; /* the same VMAs, by address */
+	struct list_head mmap;           /* the same VMAs, by address */
 	struct vm_area_struct *vmacache; /* last VMA found; a hint, under mmap_lock held either way */
 	int map_count;
 	long rss_stat[NR_MM_COUNTERS]; /* relaxed atomics */
-	int mm_users;			 /* tasks that share it; relaxed atomic */
-	struct list_head mmlist;	 /* in the machine's list of address spaces */
+	int mm_users;                  /* tasks that share it; relaxed atomic */
+	struct list_head mmlist;       /* in the machine's list of address spaces */
 	struct ps_machine *machine;
-	bool huge_zero; /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE) */
-	u64 numa_scan_offset;	 /* next address the NUMA scanner looks at */
+	bool huge_zero;         /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE) */
+	u64 numa_scan_offset;   /* next address the NUMA scanner looks at */
 	ps_ns_t numa_next_scan; /* virtual time of the next scan */
-	u32 numa_scan_seq;	 /* full passes completed */
-	u32 numa_scan_period;	 /* milliseconds */
+	u32 numa_scan_seq;      /* full passes completed */
+	u32 numa_scan_period;   /* milliseconds */
 };
 
 /** Every address space of a machine, with what they share. */
@@ -182,8 +182,8 @@ void vma_set_page_prot(struct vm_area_struct *vma);
 bool vma_wants_writenotify(const struct vm_area_struct *vma);
 
 #define for_each_vma(mm, vma) for ((vma) = find_vma((mm), 0); (vma); (vma) = vma_next(vma))
-#define for_each_vma_range(mm, vma, start, end)                                                                        \
-	for ((vma) = find_vma_intersection((mm), (start), (end)); (vma) && (vma)->vm_start < (end);                    \
+#define for_each_vma_range(mm, vma, start, end)                                                     \
+	for ((vma) = find_vma_intersection((mm), (start), (end)); (vma) && (vma)->vm_start < (end); \
 	     (vma) = vma_next(vma))
 
 #ifdef __cplusplus

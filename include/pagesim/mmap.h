@@ -27,9 +27,9 @@ struct task_struct;
 #define MM_PROT_READ  1u
 #define MM_PROT_WRITE 2u
 
-#define MM_MAP_SHARED	       0x01u
-#define MM_MAP_POPULATE	       0x02u
-#define MM_MAP_FIXED	       0x04u /* replace what is there */
+#define MM_MAP_SHARED          0x01u
+#define MM_MAP_POPULATE        0x02u
+#define MM_MAP_FIXED           0x04u /* replace what is there */
 #define MM_MAP_FIXED_NOREPLACE 0x08u /* -EEXIST if something is there */
 
 /**

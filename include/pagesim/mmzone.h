@@ -43,7 +43,7 @@ enum migratetype {
 	MIGRATE_UNMOVABLE,
 	MIGRATE_MOVABLE,
 	MIGRATE_RECLAIMABLE,
-	MIGRATE_PCPTYPES, /* types on per-CPU lists end here */
+	MIGRATE_PCPTYPES,                   /* types on per-CPU lists end here */
 	MIGRATE_ISOLATE = MIGRATE_PCPTYPES, /* nothing is allocated from such a block; its free pages are not counted */
 	MIGRATE_TYPES
 };
@@ -69,10 +69,10 @@ enum lru_list {
 	NR_LRU_LISTS
 };
 
-#define LRU_ACTIVE 1
-#define LRU_FILE 2
+#define LRU_ACTIVE        1
+#define LRU_FILE          2
 #define for_each_lru(lru) for (lru = LRU_INACTIVE_ANON; lru < NR_LRU_LISTS; lru = (enum lru_list)(lru + 1))
-#define for_each_evictable_lru(lru)                                                                                    \
+#define for_each_evictable_lru(lru) \
 	for (lru = LRU_INACTIVE_ANON; lru <= LRU_ACTIVE_FILE; lru = (enum lru_list)(lru + 1))
 
 static inline bool is_file_lru(enum lru_list lru)
@@ -101,7 +101,7 @@ struct free_area {
 };
 
 #define NR_LOWORDER_PCP_LISTS (MIGRATE_PCPTYPES * (PAGE_ALLOC_COSTLY_ORDER + 1))
-#define NR_PCP_LISTS (NR_LOWORDER_PCP_LISTS + 1)
+#define NR_PCP_LISTS          (NR_LOWORDER_PCP_LISTS + 1)
 
 /** Free pages one CPU keeps of one zone: per order up to COSTLY and migratetype, and one list of pageblock order. */
 struct per_cpu_pages {
@@ -243,8 +243,8 @@ static inline unsigned long wmark_pages(const struct zone *zone, enum zone_water
 	return zone->_watermark[w];
 }
 
-#define min_wmark_pages(z) wmark_pages(z, WMARK_MIN)
-#define low_wmark_pages(z) wmark_pages(z, WMARK_LOW)
+#define min_wmark_pages(z)  wmark_pages(z, WMARK_MIN)
+#define low_wmark_pages(z)  wmark_pages(z, WMARK_LOW)
 #define high_wmark_pages(z) wmark_pages(z, WMARK_HIGH)
 
 static inline struct lruvec *node_lruvec(struct pglist_data *pgdat)
@@ -279,7 +279,7 @@ static inline unsigned long zone_page_state(struct zone *zone, enum zone_stat_it
 unsigned long lruvec_lru_size(struct lruvec *lruvec, enum lru_list lru, int zone_idx);
 
 /** Every zone of the running machine in (node, zone) order, populated or not. */
-#define for_each_zone_of(pgdat, zone)                                                                                  \
+#define for_each_zone_of(pgdat, zone) \
 	for ((zone) = (pgdat)->node_zones; (zone) < (pgdat)->node_zones + MAX_NR_ZONES; (zone)++)
 
 /**
@@ -305,8 +305,8 @@ static inline unsigned int ps_max_order(void)
 {
 	return ps_current->machine->pt_bits + 2;
 }
-#define MAX_ORDER ps_max_order()
-#define pageblock_order ps_pageblock_order()
+#define MAX_ORDER          ps_max_order()
+#define pageblock_order    ps_pageblock_order()
 #define pageblock_nr_pages (1UL << ps_pageblock_order())
 
 /** Type of the pageblock that holds `pfn`. **Context:** none; without zone->lock it may be stale. */

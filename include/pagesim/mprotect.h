@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 #define MM_CP_TRY_CHANGE_WRITABLE 0x01u /* make entries writable where no fault is needed to know that they may be */
-#define MM_CP_PROT_NUMA		  0x02u /* PROT_NONE as a hint: the next access faults and tells who uses the page */
+#define MM_CP_PROT_NUMA           0x02u /* PROT_NONE as a hint: the next access faults and tells who uses the page */
 
 /**
  * Gives the entries of [start, end) in vma its vm_page_prot, or a NUMA hint. Splits huge PMDs that stick out.

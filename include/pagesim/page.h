@@ -94,6 +94,18 @@ struct page {
 static_assert(sizeof(struct page) == 64, "struct page is one cache line");
 static_assert(sizeof(unsigned long) == 8, "64-bit hosts only");
 
+/*
+ * Read and write a word that others write or read at the same time where no order of steps depends on the answer: the
+ * part of the flags that never changes, a counter somebody looks at as a hint. No schedule point.
+ */
+#ifdef PS_NATIVE
+#define ps_glance(x)  __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define ps_show(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
+#else
+#define ps_glance(x)  (x)
+#define ps_show(x, v) ((void)((x) = (v)))
+#endif
+
 /* The mem_map. */
 
 /** First struct page of the running task's machine. */
@@ -116,18 +128,18 @@ static inline pfn_t page_to_pfn(const struct page *page)
 
 /* The flags word above the PG_ bits. */
 
-#define NODES_SHIFT 6
-#define ZONES_SHIFT 2
-#define LAST_PID_BITS 8
-#define LAST_CPU_BITS 13
+#define NODES_SHIFT       6
+#define ZONES_SHIFT       2
+#define LAST_PID_BITS     8
+#define LAST_CPU_BITS     13
 #define LAST_CPUPID_WIDTH (LAST_PID_BITS + LAST_CPU_BITS)
 
-#define NODES_PGSHIFT (64 - NODES_SHIFT)
-#define ZONES_PGSHIFT (NODES_PGSHIFT - ZONES_SHIFT)
+#define NODES_PGSHIFT       (64 - NODES_SHIFT)
+#define ZONES_PGSHIFT       (NODES_PGSHIFT - ZONES_SHIFT)
 #define LAST_CPUPID_PGSHIFT (ZONES_PGSHIFT - LAST_CPUPID_WIDTH)
 
-#define NODES_MASK ((1UL << NODES_SHIFT) - 1)
-#define ZONES_MASK ((1UL << ZONES_SHIFT) - 1)
+#define NODES_MASK       ((1UL << NODES_SHIFT) - 1)
+#define ZONES_MASK       ((1UL << ZONES_SHIFT) - 1)
 #define LAST_CPUPID_MASK ((1UL << LAST_CPUPID_WIDTH) - 1)
 
 static_assert(MAX_NUMNODES <= (1 << NODES_SHIFT), "a node number fits the flags word");
@@ -135,13 +147,13 @@ static_assert(MAX_NUMNODES <= (1 << NODES_SHIFT), "a node number fits the flags 
 /** Node of the frame. Constant for the life of the machine. */
 static inline nid_t page_to_nid(const struct page *page)
 {
-	return (nid_t)(page->flags >> NODES_PGSHIFT);
+	return (nid_t)(ps_glance(page->flags) >> NODES_PGSHIFT);
 }
 
 /** Zone index (enum zone_type) of the frame. Constant for the life of the machine. */
 static inline int page_zonenum(const struct page *page)
 {
-	return (int)((page->flags >> ZONES_PGSHIFT) & ZONES_MASK);
+	return (int)((ps_glance(page->flags) >> ZONES_PGSHIFT) & ZONES_MASK);
 }
 
 /* Who touched the page last, as NUMA balancing sees it (mode 2 keeps a time there instead). */
@@ -204,10 +216,10 @@ static inline int xchg_page_access_time(struct page *page, int time)
 
 /* The words of `mapping` and `private_data`. */
 
-#define PAGE_MAPPING_ANON 0x1UL
+#define PAGE_MAPPING_ANON    0x1UL
 #define PAGE_MAPPING_MOVABLE 0x2UL
-#define PAGE_MAPPING_KSM (PAGE_MAPPING_ANON | PAGE_MAPPING_MOVABLE)
-#define PAGE_MAPPING_FLAGS (PAGE_MAPPING_ANON | PAGE_MAPPING_MOVABLE)
+#define PAGE_MAPPING_KSM     (PAGE_MAPPING_ANON | PAGE_MAPPING_MOVABLE)
+#define PAGE_MAPPING_FLAGS   (PAGE_MAPPING_ANON | PAGE_MAPPING_MOVABLE)
 
 /** What `mapping` of a tail page holds: an address nobody may follow. */
 #define TAIL_MAPPING ((struct address_space *)0xdead000000000400UL)

@@ -23,15 +23,14 @@ extern "C" {
 #endif
 
 /* How far down an allocation may go. The low two bits are a watermark. */
-#define ALLOC_WMARK_MIN WMARK_MIN
-#define ALLOC_WMARK_LOW WMARK_LOW
-#define ALLOC_WMARK_HIGH WMARK_HIGH
+#define ALLOC_WMARK_MIN     WMARK_MIN
+#define ALLOC_WMARK_LOW     WMARK_LOW
+#define ALLOC_WMARK_HIGH    WMARK_HIGH
 #define ALLOC_NO_WATERMARKS 0x04u
-#define ALLOC_WMARK_MASK (ALLOC_NO_WATERMARKS - 1)
-#define ALLOC_HARDER 0x10u
-#define ALLOC_HIGH 0x20u
-#define ALLOC_NOFRAGMENT 0x100u
-#define ALLOC_KSWAPD 0x800u
+#define ALLOC_WMARK_MASK    (ALLOC_NO_WATERMARKS - 1)
+#define ALLOC_HARDER        0x10u
+#define ALLOC_HIGH          0x20u
+#define ALLOC_KSWAPD        0x800u
 
 /** The highest zone an allocation may use. */
 static inline enum zone_type gfp_zone(gfp_t gfp)

@@ -40,12 +40,12 @@ enum pageflags {
 	PG_owner_priv_1,
 	PG_arch_1,
 	PG_reserved,
-	PG_private,   /* private_data is the file system's (buffer heads) */
+	PG_private, /* private_data is the file system's (buffer heads) */
 	PG_private_2,
 	PG_writeback,
 	PG_head, /* head of a compound page */
 	PG_mappedtodisk,
-	PG_reclaim, /* free as soon as writeback ends */
+	PG_reclaim,    /* free as soon as writeback ends */
 	PG_swapbacked, /* anonymous or shmem: goes to swap */
 	PG_unevictable,
 	PG_mlocked,
@@ -57,9 +57,10 @@ enum pageflags {
 	PG_readahead = PG_reclaim,
 	PG_isolated = PG_reclaim, /* movable non-LRU pages: isolated for migration */
 	PG_checked = PG_owner_priv_1,
-	PG_swapcache = PG_owner_priv_1, /* with PG_swapbacked: private_data is a swap entry */
+	PG_swapcache = PG_owner_priv_1,      /* with PG_swapbacked: private_data is a swap entry */
 	PG_anon_exclusive = PG_mappedtodisk, /* anonymous pages: belongs to one mm; per PTE, or the head's per PMD */
 	PG_reported = PG_uptodate,
+	PG_double_map = PG_workingset, /* in the first tail: PMDs and, since one of them was split, PTEs map the page */
 };
 
 static_assert((int)NR_PAGEFLAGS <= LAST_CPUPID_PGSHIFT, "PG_ bits end below last_cpupid");
@@ -90,10 +91,10 @@ static inline bool PageCompound(const struct page *page)
 	return test_bit(PG_head, &page->flags) || PageTail(page);
 }
 
-#define PF_ANY(page, change) (page)
-#define PF_HEAD(page, change) compound_head(page)
-#define PF_ONLY_HEAD(page, change) ps_pf_not(page, PageTail(page))
-#define PF_NO_TAIL(page, change) ps_pf_not(compound_head(page), (change) && PageTail(page))
+#define PF_ANY(page, change)         (page)
+#define PF_HEAD(page, change)        compound_head(page)
+#define PF_ONLY_HEAD(page, change)   ps_pf_not(page, PageTail(page))
+#define PF_NO_TAIL(page, change)     ps_pf_not(compound_head(page), (change) && PageTail(page))
 #define PF_NO_COMPOUND(page, change) ps_pf_not(page, (change) && PageCompound(page))
 
 /** Pass `page` on, having reported a bug if `wrong`. */
@@ -103,44 +104,44 @@ static inline struct page *ps_pf_not(const struct page *page, bool wrong)
 	return (struct page *)page;
 }
 
-#define TESTPAGEFLAG(Name, bit, policy)                                                                                \
-	static inline bool Page##Name(const struct page *page)                                                         \
-	{                                                                                                              \
-		return test_bit(PG_##bit, &policy(page, 0)->flags);                                                    \
+#define TESTPAGEFLAG(Name, bit, policy)                             \
+	static inline bool Page##Name(const struct page *page)      \
+	{                                                           \
+		return test_bit(PG_##bit, &policy(page, 0)->flags); \
 	}
-#define SETPAGEFLAG(Name, bit, policy)                                                                                 \
-	static inline void SetPage##Name(struct page *page)                                                            \
-	{                                                                                                              \
-		set_bit(PG_##bit, &policy(page, 1)->flags);                                                            \
+#define SETPAGEFLAG(Name, bit, policy)                      \
+	static inline void SetPage##Name(struct page *page) \
+	{                                                   \
+		set_bit(PG_##bit, &policy(page, 1)->flags); \
 	}
-#define CLEARPAGEFLAG(Name, bit, policy)                                                                               \
-	static inline void ClearPage##Name(struct page *page)                                                          \
-	{                                                                                                              \
-		clear_bit(PG_##bit, &policy(page, 1)->flags);                                                          \
+#define CLEARPAGEFLAG(Name, bit, policy)                      \
+	static inline void ClearPage##Name(struct page *page) \
+	{                                                     \
+		clear_bit(PG_##bit, &policy(page, 1)->flags); \
 	}
-#define __SETPAGEFLAG(Name, bit, policy)                                                                               \
-	static inline void __SetPage##Name(struct page *page)                                                          \
-	{                                                                                                              \
-		__set_bit(PG_##bit, &policy(page, 1)->flags);                                                          \
+#define __SETPAGEFLAG(Name, bit, policy)                      \
+	static inline void __SetPage##Name(struct page *page) \
+	{                                                     \
+		__set_bit(PG_##bit, &policy(page, 1)->flags); \
 	}
-#define __CLEARPAGEFLAG(Name, bit, policy)                                                                             \
-	static inline void __ClearPage##Name(struct page *page)                                                        \
-	{                                                                                                              \
-		__clear_bit(PG_##bit, &policy(page, 1)->flags);                                                        \
+#define __CLEARPAGEFLAG(Name, bit, policy)                      \
+	static inline void __ClearPage##Name(struct page *page) \
+	{                                                       \
+		__clear_bit(PG_##bit, &policy(page, 1)->flags); \
 	}
-#define TESTSETFLAG(Name, bit, policy)                                                                                 \
-	static inline bool TestSetPage##Name(struct page *page)                                                        \
-	{                                                                                                              \
-		return test_and_set_bit(PG_##bit, &policy(page, 1)->flags);                                            \
+#define TESTSETFLAG(Name, bit, policy)                                      \
+	static inline bool TestSetPage##Name(struct page *page)             \
+	{                                                                   \
+		return test_and_set_bit(PG_##bit, &policy(page, 1)->flags); \
 	}
-#define TESTCLEARFLAG(Name, bit, policy)                                                                               \
-	static inline bool TestClearPage##Name(struct page *page)                                                      \
-	{                                                                                                              \
-		return test_and_clear_bit(PG_##bit, &policy(page, 1)->flags);                                          \
+#define TESTCLEARFLAG(Name, bit, policy)                                      \
+	static inline bool TestClearPage##Name(struct page *page)             \
+	{                                                                     \
+		return test_and_clear_bit(PG_##bit, &policy(page, 1)->flags); \
 	}
-#define PAGEFLAG(Name, bit, policy)                                                                                    \
+#define PAGEFLAG(Name, bit, policy) \
 	TESTPAGEFLAG(Name, bit, policy) SETPAGEFLAG(Name, bit, policy) CLEARPAGEFLAG(Name, bit, policy)
-#define __PAGEFLAG(Name, bit, policy)                                                                                  \
+#define __PAGEFLAG(Name, bit, policy) \
 	TESTPAGEFLAG(Name, bit, policy) __SETPAGEFLAG(Name, bit, policy) __CLEARPAGEFLAG(Name, bit, policy)
 #define TESTSCFLAG(Name, bit, policy) TESTSETFLAG(Name, bit, policy) TESTCLEARFLAG(Name, bit, policy)
 
@@ -304,27 +305,27 @@ static inline void __ClearPageAnonExclusive(struct page *page)
 
 /* Pages nobody maps say in page_type what they are. A set type is a cleared bit, so a mapcount of -1 is "no type". */
 
-#define PAGE_TYPE_BASE 0xf0000000U
+#define PAGE_TYPE_BASE        0xf0000000U
 #define PAGE_MAPCOUNT_RESERVE (-128)
-#define PG_buddy 0x00000080U
-#define PG_offline 0x00000100U
-#define PG_table 0x00000200U
-#define PG_guard 0x00000400U
+#define PG_buddy              0x00000080U
+#define PG_offline            0x00000100U
+#define PG_table              0x00000200U
+#define PG_guard              0x00000400U
 
-#define PAGE_TYPE_OPS(Name, type)                                                                                      \
-	static inline bool Page##Name(const struct page *page)                                                         \
-	{                                                                                                              \
-		return (READ_ONCE(page->page_type) & (PAGE_TYPE_BASE | (type))) == PAGE_TYPE_BASE;                     \
-	}                                                                                                              \
-	static inline void __SetPage##Name(struct page *page)                                                          \
-	{                                                                                                              \
-		VM_BUG_ON_PAGE((page->page_type & (PAGE_TYPE_BASE | (type))) != (PAGE_TYPE_BASE | (type)), page);      \
-		WRITE_ONCE(page->page_type, page->page_type & ~(type));                                                \
-	}                                                                                                              \
-	static inline void __ClearPage##Name(struct page *page)                                                        \
-	{                                                                                                              \
-		VM_BUG_ON_PAGE(!Page##Name(page), page);                                                               \
-		WRITE_ONCE(page->page_type, page->page_type | (type));                                                 \
+#define PAGE_TYPE_OPS(Name, type)                                                                                 \
+	static inline bool Page##Name(const struct page *page)                                                    \
+	{                                                                                                         \
+		return (READ_ONCE(page->page_type) & (PAGE_TYPE_BASE | (type))) == PAGE_TYPE_BASE;                \
+	}                                                                                                         \
+	static inline void __SetPage##Name(struct page *page)                                                     \
+	{                                                                                                         \
+		VM_BUG_ON_PAGE((page->page_type & (PAGE_TYPE_BASE | (type))) != (PAGE_TYPE_BASE | (type)), page); \
+		WRITE_ONCE(page->page_type, page->page_type & ~(type));                                           \
+	}                                                                                                         \
+	static inline void __ClearPage##Name(struct page *page)                                                   \
+	{                                                                                                         \
+		VM_BUG_ON_PAGE(!Page##Name(page), page);                                                          \
+		WRITE_ONCE(page->page_type, page->page_type | (type));                                            \
 	}
 
 /** On a free list of the buddy allocator: its first page. zone->lock; without it a hint. */
@@ -345,12 +346,12 @@ static inline bool page_has_type(const struct page *page)
 #define PS_PG(bit) (1UL << PG_##bit)
 
 /** Must be clear when the last reference goes. */
-#define PAGE_FLAGS_CHECK_AT_FREE                                                                                       \
-	(PS_PG(lru) | PS_PG(locked) | PS_PG(private) | PS_PG(private_2) | PS_PG(writeback) | PS_PG(reserved) |         \
+#define PAGE_FLAGS_CHECK_AT_FREE                                                                               \
+	(PS_PG(lru) | PS_PG(locked) | PS_PG(private) | PS_PG(private_2) | PS_PG(writeback) | PS_PG(reserved) | \
 	 PS_PG(slab) | PS_PG(active) | PS_PG(unevictable) | PS_PG(mlocked))
 /** Must be clear on a page about to be handed out. */
 #define PAGE_FLAGS_CHECK_AT_PREP (((1UL << NR_PAGEFLAGS) - 1) & ~PS_PG(hwpoison))
-#define PAGE_FLAGS_PRIVATE (PS_PG(private) | PS_PG(private_2))
+#define PAGE_FLAGS_PRIVATE       (PS_PG(private) | PS_PG(private_2))
 
 /** Does the page carry file system data (buffers)? */
 static inline bool page_has_private(const struct page *page)
@@ -379,6 +380,20 @@ static inline bool PageTransCompound(const struct page *page)
 static inline bool PageTransTail(const struct page *page)
 {
 	return PageTail(page);
+}
+
+/** Double map of a compound page, by its head. Context: a page-table lock of one of its mappings. Fidelity: exact. */
+static inline bool PageDoubleMap(const struct page *head)
+{
+	return test_bit(PG_double_map, &head[1].flags);
+}
+static inline void SetPageDoubleMap(struct page *head)
+{
+	set_bit(PG_double_map, &head[1].flags);
+}
+static inline bool TestClearPageDoubleMap(struct page *head)
+{
+	return test_and_clear_bit(PG_double_map, &head[1].flags);
 }
 
 #ifdef __cplusplus

@@ -84,10 +84,10 @@ static inline void ps_wait_on_page_bit_at(struct page *page, int bit, const stru
 #define wait_on_page_bit(page, bit) ps_wait_on_page_bit_at((page), (bit), PS_HERE)
 
 /** wait_on_page_locked(page) - sleep until nobody has it locked; somebody may have it again on return. */
-#define wait_on_page_locked(page)                                                                                      \
-	do {                                                                                                           \
-		if (PageLocked(page))                                                                                  \
-			wait_on_page_bit((page), PG_locked);                                                           \
+#define wait_on_page_locked(page)                            \
+	do {                                                 \
+		if (PageLocked(page))                        \
+			wait_on_page_bit((page), PG_locked); \
 	} while (0)
 
 /**

@@ -50,12 +50,13 @@ static inline void set_page_count(struct page *page, int v)
 	atomic_set(&page->_refcount, v);
 }
 
-/** First reference of a page fresh from the allocator. */
+/** First reference of a page fresh from the allocator. From here on get_page_unless_zero() can find it. */
 static inline void set_page_refcounted(struct page *page)
 {
 	VM_BUG_ON_PAGE(PageTail(page), page);
 	VM_BUG_ON_PAGE(page_ref_count(page) != 0, page);
-	set_page_count(page, 1);
+	/* Pairs with a successful get_page_unless_zero(): the words the allocator used are seen as it left them. */
+	atomic_set_release(&page->_refcount, 1);
 }
 
 static inline void page_ref_add(struct page *page, int nr)

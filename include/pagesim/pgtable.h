@@ -47,34 +47,34 @@ typedef struct {
 } pmd_t;
 
 /* ---- bits of a present entry */
-#define _PAGE_PRESENT	 (1ULL << 0)
-#define _PAGE_RW	 (1ULL << 1)
-#define _PAGE_USER	 (1ULL << 2)
-#define _PAGE_ACCESSED	 (1ULL << 5)
-#define _PAGE_DIRTY	 (1ULL << 6)
-#define _PAGE_PSE	 (1ULL << 7)
-#define _PAGE_PROTNONE	 (1ULL << 8)
-#define _PAGE_SPECIAL	 (1ULL << 9) /* the zero page: mapped, but not counted */
-#define _PAGE_TABLE	 (1ULL << 10)
+#define _PAGE_PRESENT    (1ULL << 0)
+#define _PAGE_RW         (1ULL << 1)
+#define _PAGE_USER       (1ULL << 2)
+#define _PAGE_ACCESSED   (1ULL << 5)
+#define _PAGE_DIRTY      (1ULL << 6)
+#define _PAGE_PSE        (1ULL << 7)
+#define _PAGE_PROTNONE   (1ULL << 8)
+#define _PAGE_SPECIAL    (1ULL << 9) /* the zero page: mapped, but not counted */
+#define _PAGE_TABLE      (1ULL << 10)
 #define _PAGE_SOFT_DIRTY (1ULL << 11)
-#define _PAGE_PFN_MASK	 0x000ffffffffff000ULL
+#define _PAGE_PFN_MASK   0x000ffffffffff000ULL
 #define _PAGE_TABLE_MASK 0xfffffffffffff000ULL
 
 /* ---- bits of a swap-like entry: never PRESENT, PROTNONE or TABLE */
-#define _SWP_SOFT_DIRTY	  (1ULL << 1)
-#define _SWP_EXCLUSIVE	  (1ULL << 2)
-#define _SWP_TYPE_SHIFT	  3
-#define _SWP_TYPE_MASK	  0x1fULL
+#define _SWP_SOFT_DIRTY   (1ULL << 1)
+#define _SWP_EXCLUSIVE    (1ULL << 2)
+#define _SWP_TYPE_SHIFT   3
+#define _SWP_TYPE_MASK    0x1fULL
 #define _SWP_OFFSET_SHIFT 12
-#define _SWP_YOUNG	  (1ULL << 62)
-#define _SWP_DIRTY	  (1ULL << 63)
+#define _SWP_YOUNG        (1ULL << 62)
+#define _SWP_DIRTY        (1ULL << 63)
 #define _SWP_OFFSET_MASK  ((1ULL << 50) - 1)
 
 /* The three kinds of migration entry sit above all swap areas, as in Linux. Type 0 offset 0 never occurs in a table. */
-#define MAX_SWAPFILES		 24
-#define SWP_MIGRATION_READ	 (MAX_SWAPFILES + 1)
+#define MAX_SWAPFILES                24
+#define SWP_MIGRATION_READ           (MAX_SWAPFILES + 1)
 #define SWP_MIGRATION_READ_EXCLUSIVE (MAX_SWAPFILES + 2)
-#define SWP_MIGRATION_WRITE	 (MAX_SWAPFILES + 3)
+#define SWP_MIGRATION_WRITE          (MAX_SWAPFILES + 3)
 
 /** Page protection of a mapping: the bits a new entry starts with. */
 typedef u64 pgprot_t;
@@ -89,7 +89,7 @@ typedef struct {
 
 static inline swp_entry_t swp_entry(unsigned int type, u64 offset)
 {
-	swp_entry_t e = {((u64)type << _SWP_TYPE_SHIFT) | ((offset & _SWP_OFFSET_MASK) << _SWP_OFFSET_SHIFT)};
+	swp_entry_t e = { ((u64)type << _SWP_TYPE_SHIFT) | ((offset & _SWP_OFFSET_MASK) << _SWP_OFFSET_SHIFT) };
 	return e;
 }
 static inline unsigned int swp_type(swp_entry_t e)
@@ -121,146 +121,146 @@ static inline bool is_readable_exclusive_migration_entry(swp_entry_t e)
  * The same operations exist for PTEs and for PMD leaves. PS_ENTRY_OPS writes both sets, so that no rule can hold for one
  * size of page and be forgotten for the other.
  */
-#define PS_ENTRY_OPS(p)                                                                                                \
-	static inline p##_t __##p(u64 v)                                                                               \
-	{                                                                                                              \
-		p##_t e = {v};                                                                                         \
-		return e;                                                                                              \
-	}                                                                                                              \
-	static inline bool p##_none(p##_t e)                                                                           \
-	{                                                                                                              \
-		return e.val == 0;                                                                                     \
-	}                                                                                                              \
-	static inline bool p##_same(p##_t a, p##_t b)                                                                  \
-	{                                                                                                              \
-		return a.val == b.val;                                                                                 \
-	}                                                                                                              \
-	static inline bool p##_present(p##_t e)                                                                        \
-	{                                                                                                              \
-		return (e.val & (_PAGE_PRESENT | _PAGE_PROTNONE)) != 0;                                                \
-	}                                                                                                              \
-	static inline bool p##_protnone(p##_t e)                                                                       \
-	{                                                                                                              \
-		return (e.val & (_PAGE_PRESENT | _PAGE_PROTNONE)) == _PAGE_PROTNONE;                                   \
-	}                                                                                                              \
-	static inline bool p##_write(p##_t e)                                                                          \
-	{                                                                                                              \
-		return (e.val & _PAGE_RW) != 0;                                                                        \
-	}                                                                                                              \
-	static inline bool p##_dirty(p##_t e)                                                                          \
-	{                                                                                                              \
-		return (e.val & _PAGE_DIRTY) != 0;                                                                     \
-	}                                                                                                              \
-	static inline bool p##_young(p##_t e)                                                                          \
-	{                                                                                                              \
-		return (e.val & _PAGE_ACCESSED) != 0;                                                                  \
-	}                                                                                                              \
-	static inline bool p##_soft_dirty(p##_t e)                                                                     \
-	{                                                                                                              \
-		return (e.val & _PAGE_SOFT_DIRTY) != 0;                                                                \
-	}                                                                                                              \
-	static inline bool p##_special(p##_t e)                                                                        \
-	{                                                                                                              \
-		return (e.val & _PAGE_SPECIAL) != 0;                                                                   \
-	}                                                                                                              \
-	static inline pfn_t p##_pfn(p##_t e)                                                                           \
-	{                                                                                                              \
-		return (e.val & _PAGE_PFN_MASK) >> PAGE_SHIFT;                                                         \
-	}                                                                                                              \
-	static inline p##_t p##_mkwrite(p##_t e)                                                                       \
-	{                                                                                                              \
-		return __##p(e.val | _PAGE_RW);                                                                        \
-	}                                                                                                              \
-	static inline p##_t p##_wrprotect(p##_t e)                                                                     \
-	{                                                                                                              \
-		return __##p(e.val & ~_PAGE_RW);                                                                       \
-	}                                                                                                              \
-	/* x86 makes an entry soft-dirty whenever software makes it dirty. */                                          \
-	static inline p##_t p##_mkdirty(p##_t e)                                                                       \
-	{                                                                                                              \
-		return __##p(e.val | _PAGE_DIRTY | _PAGE_SOFT_DIRTY);                                                  \
-	}                                                                                                              \
-	static inline p##_t p##_mkclean(p##_t e)                                                                       \
-	{                                                                                                              \
-		return __##p(e.val & ~_PAGE_DIRTY);                                                                    \
-	}                                                                                                              \
-	static inline p##_t p##_mkyoung(p##_t e)                                                                       \
-	{                                                                                                              \
-		return __##p(e.val | _PAGE_ACCESSED);                                                                  \
-	}                                                                                                              \
-	static inline p##_t p##_mkold(p##_t e)                                                                         \
-	{                                                                                                              \
-		return __##p(e.val & ~_PAGE_ACCESSED);                                                                 \
-	}                                                                                                              \
-	static inline p##_t p##_mksoft_dirty(p##_t e)                                                                  \
-	{                                                                                                              \
-		return __##p(e.val | _PAGE_SOFT_DIRTY);                                                                \
-	}                                                                                                              \
-	static inline p##_t p##_clear_soft_dirty(p##_t e)                                                              \
-	{                                                                                                              \
-		return __##p(e.val & ~_PAGE_SOFT_DIRTY);                                                               \
-	}                                                                                                              \
-	static inline p##_t p##_mkspecial(p##_t e)                                                                     \
-	{                                                                                                              \
-		return __##p(e.val | _PAGE_SPECIAL);                                                                   \
-	}                                                                                                              \
-	/* Changes protection, keeps PFN, accessed, dirty, soft-dirty, special and size. */                            \
-	static inline p##_t p##_modify(p##_t e, pgprot_t prot)                                                         \
-	{                                                                                                              \
-		const u64 keep = _PAGE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY | _PAGE_SPECIAL |    \
-				 _PAGE_PSE;                                                                            \
-		return __##p((e.val & keep) | (prot & ~_PAGE_ACCESSED) | (e.val & _PAGE_ACCESSED));                    \
-	}                                                                                                              \
-	static inline bool is_swap_##p(p##_t e)                                                                        \
-	{                                                                                                              \
-		return !p##_none(e) && !p##_present(e) && !(e.val & _PAGE_TABLE);                                      \
-	}                                                                                                              \
-	static inline swp_entry_t p##_to_swp_entry(p##_t e)                                                            \
-	{                                                                                                              \
-		swp_entry_t s = {e.val & ((_SWP_TYPE_MASK << _SWP_TYPE_SHIFT) |                                        \
-					  (_SWP_OFFSET_MASK << _SWP_OFFSET_SHIFT))};                                   \
-		return s;                                                                                              \
-	}                                                                                                              \
-	static inline p##_t swp_entry_to_##p(swp_entry_t s)                                                            \
-	{                                                                                                              \
-		return __##p(s.val);                                                                                   \
-	}                                                                                                              \
-	static inline bool is_##p##_migration_entry(p##_t e)                                                           \
-	{                                                                                                              \
-		return is_swap_##p(e) && is_migration_entry(p##_to_swp_entry(e));                                      \
-	}                                                                                                              \
-	static inline bool p##_swp_soft_dirty(p##_t e)                                                                 \
-	{                                                                                                              \
-		return (e.val & _SWP_SOFT_DIRTY) != 0;                                                                 \
-	}                                                                                                              \
-	static inline p##_t p##_swp_mksoft_dirty(p##_t e)                                                              \
-	{                                                                                                              \
-		return __##p(e.val | _SWP_SOFT_DIRTY);                                                                 \
-	}                                                                                                              \
-	static inline p##_t p##_swp_clear_soft_dirty(p##_t e)                                                          \
-	{                                                                                                              \
-		return __##p(e.val & ~_SWP_SOFT_DIRTY);                                                                \
-	}                                                                                                              \
-	static inline bool p##_swp_exclusive(p##_t e)                                                                  \
-	{                                                                                                              \
-		return (e.val & _SWP_EXCLUSIVE) != 0;                                                                  \
-	}                                                                                                              \
-	static inline p##_t p##_swp_mkexclusive(p##_t e)                                                               \
-	{                                                                                                              \
-		return __##p(e.val | _SWP_EXCLUSIVE);                                                                  \
-	}                                                                                                              \
-	static inline p##_t p##_swp_clear_exclusive(p##_t e)                                                           \
-	{                                                                                                              \
-		return __##p(e.val & ~_SWP_EXCLUSIVE);                                                                 \
-	}                                                                                                              \
-	/* Young and dirty of the mapping ride in a migration entry's top bits. */                                     \
-	static inline bool p##_migration_young(p##_t e)                                                                \
-	{                                                                                                              \
-		return (e.val & _SWP_YOUNG) != 0;                                                                      \
-	}                                                                                                              \
-	static inline bool p##_migration_dirty(p##_t e)                                                                \
-	{                                                                                                              \
-		return (e.val & _SWP_DIRTY) != 0;                                                                      \
+#define PS_ENTRY_OPS(p)                                                                                               \
+	static inline p##_t __##p(u64 v)                                                                              \
+	{                                                                                                             \
+		p##_t e = { v };                                                                                      \
+		return e;                                                                                             \
+	}                                                                                                             \
+	static inline bool p##_none(p##_t e)                                                                          \
+	{                                                                                                             \
+		return e.val == 0;                                                                                    \
+	}                                                                                                             \
+	static inline bool p##_same(p##_t a, p##_t b)                                                                 \
+	{                                                                                                             \
+		return a.val == b.val;                                                                                \
+	}                                                                                                             \
+	static inline bool p##_present(p##_t e)                                                                       \
+	{                                                                                                             \
+		return (e.val & (_PAGE_PRESENT | _PAGE_PROTNONE)) != 0;                                               \
+	}                                                                                                             \
+	static inline bool p##_protnone(p##_t e)                                                                      \
+	{                                                                                                             \
+		return (e.val & (_PAGE_PRESENT | _PAGE_PROTNONE)) == _PAGE_PROTNONE;                                  \
+	}                                                                                                             \
+	static inline bool p##_write(p##_t e)                                                                         \
+	{                                                                                                             \
+		return (e.val & _PAGE_RW) != 0;                                                                       \
+	}                                                                                                             \
+	static inline bool p##_dirty(p##_t e)                                                                         \
+	{                                                                                                             \
+		return (e.val & _PAGE_DIRTY) != 0;                                                                    \
+	}                                                                                                             \
+	static inline bool p##_young(p##_t e)                                                                         \
+	{                                                                                                             \
+		return (e.val & _PAGE_ACCESSED) != 0;                                                                 \
+	}                                                                                                             \
+	static inline bool p##_soft_dirty(p##_t e)                                                                    \
+	{                                                                                                             \
+		return (e.val & _PAGE_SOFT_DIRTY) != 0;                                                               \
+	}                                                                                                             \
+	static inline bool p##_special(p##_t e)                                                                       \
+	{                                                                                                             \
+		return (e.val & _PAGE_SPECIAL) != 0;                                                                  \
+	}                                                                                                             \
+	static inline pfn_t p##_pfn(p##_t e)                                                                          \
+	{                                                                                                             \
+		return (e.val & _PAGE_PFN_MASK) >> PAGE_SHIFT;                                                        \
+	}                                                                                                             \
+	static inline p##_t p##_mkwrite(p##_t e)                                                                      \
+	{                                                                                                             \
+		return __##p(e.val | _PAGE_RW);                                                                       \
+	}                                                                                                             \
+	static inline p##_t p##_wrprotect(p##_t e)                                                                    \
+	{                                                                                                             \
+		return __##p(e.val & ~_PAGE_RW);                                                                      \
+	}                                                                                                             \
+	/* x86 makes an entry soft-dirty whenever software makes it dirty. */                                         \
+	static inline p##_t p##_mkdirty(p##_t e)                                                                      \
+	{                                                                                                             \
+		return __##p(e.val | _PAGE_DIRTY | _PAGE_SOFT_DIRTY);                                                 \
+	}                                                                                                             \
+	static inline p##_t p##_mkclean(p##_t e)                                                                      \
+	{                                                                                                             \
+		return __##p(e.val & ~_PAGE_DIRTY);                                                                   \
+	}                                                                                                             \
+	static inline p##_t p##_mkyoung(p##_t e)                                                                      \
+	{                                                                                                             \
+		return __##p(e.val | _PAGE_ACCESSED);                                                                 \
+	}                                                                                                             \
+	static inline p##_t p##_mkold(p##_t e)                                                                        \
+	{                                                                                                             \
+		return __##p(e.val & ~_PAGE_ACCESSED);                                                                \
+	}                                                                                                             \
+	static inline p##_t p##_mksoft_dirty(p##_t e)                                                                 \
+	{                                                                                                             \
+		return __##p(e.val | _PAGE_SOFT_DIRTY);                                                               \
+	}                                                                                                             \
+	static inline p##_t p##_clear_soft_dirty(p##_t e)                                                             \
+	{                                                                                                             \
+		return __##p(e.val & ~_PAGE_SOFT_DIRTY);                                                              \
+	}                                                                                                             \
+	static inline p##_t p##_mkspecial(p##_t e)                                                                    \
+	{                                                                                                             \
+		return __##p(e.val | _PAGE_SPECIAL);                                                                  \
+	}                                                                                                             \
+	/* Changes protection, keeps PFN, accessed, dirty, soft-dirty, special and size. */                           \
+	static inline p##_t p##_modify(p##_t e, pgprot_t prot)                                                        \
+	{                                                                                                             \
+		const u64 keep =                                                                                      \
+			_PAGE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY | _PAGE_SPECIAL | _PAGE_PSE; \
+		return __##p((e.val & keep) | (prot & ~_PAGE_ACCESSED) | (e.val & _PAGE_ACCESSED));                   \
+	}                                                                                                             \
+	static inline bool is_swap_##p(p##_t e)                                                                       \
+	{                                                                                                             \
+		return !p##_none(e) && !p##_present(e) && !(e.val & _PAGE_TABLE);                                     \
+	}                                                                                                             \
+	static inline swp_entry_t p##_to_swp_entry(p##_t e)                                                           \
+	{                                                                                                             \
+		swp_entry_t s = { e.val &                                                                             \
+				  ((_SWP_TYPE_MASK << _SWP_TYPE_SHIFT) | (_SWP_OFFSET_MASK << _SWP_OFFSET_SHIFT)) };  \
+		return s;                                                                                             \
+	}                                                                                                             \
+	static inline p##_t swp_entry_to_##p(swp_entry_t s)                                                           \
+	{                                                                                                             \
+		return __##p(s.val);                                                                                  \
+	}                                                                                                             \
+	static inline bool is_##p##_migration_entry(p##_t e)                                                          \
+	{                                                                                                             \
+		return is_swap_##p(e) && is_migration_entry(p##_to_swp_entry(e));                                     \
+	}                                                                                                             \
+	static inline bool p##_swp_soft_dirty(p##_t e)                                                                \
+	{                                                                                                             \
+		return (e.val & _SWP_SOFT_DIRTY) != 0;                                                                \
+	}                                                                                                             \
+	static inline p##_t p##_swp_mksoft_dirty(p##_t e)                                                             \
+	{                                                                                                             \
+		return __##p(e.val | _SWP_SOFT_DIRTY);                                                                \
+	}                                                                                                             \
+	static inline p##_t p##_swp_clear_soft_dirty(p##_t e)                                                         \
+	{                                                                                                             \
+		return __##p(e.val & ~_SWP_SOFT_DIRTY);                                                               \
+	}                                                                                                             \
+	static inline bool p##_swp_exclusive(p##_t e)                                                                 \
+	{                                                                                                             \
+		return (e.val & _SWP_EXCLUSIVE) != 0;                                                                 \
+	}                                                                                                             \
+	static inline p##_t p##_swp_mkexclusive(p##_t e)                                                              \
+	{                                                                                                             \
+		return __##p(e.val | _SWP_EXCLUSIVE);                                                                 \
+	}                                                                                                             \
+	static inline p##_t p##_swp_clear_exclusive(p##_t e)                                                          \
+	{                                                                                                             \
+		return __##p(e.val & ~_SWP_EXCLUSIVE);                                                                \
+	}                                                                                                             \
+	/* Young and dirty of the mapping ride in a migration entry's top bits. */                                    \
+	static inline bool p##_migration_young(p##_t e)                                                               \
+	{                                                                                                             \
+		return (e.val & _SWP_YOUNG) != 0;                                                                     \
+	}                                                                                                             \
+	static inline bool p##_migration_dirty(p##_t e)                                                               \
+	{                                                                                                             \
+		return (e.val & _SWP_DIRTY) != 0;                                                                     \
 	}
 
 PS_ENTRY_OPS(pte)
@@ -300,13 +300,13 @@ struct page_table_pool;
  * Shapes: `bits` index bits per level, four levels; addresses below 1 << (12 + 4 * bits).
  */
 struct page_tables {
-	u64 *pgd;			 /* written under page_table_lock */
-	struct page_table_pool *pool;	 /* set once */
-	spinlock_t page_table_lock;	 /* for the upper levels, and for PMD tables when they are made */
-	u32 asid;			 /* tags TLB entries; unique among the machine's address spaces */
-	u8 bits;			 /* index bits a level */
-	struct ps_cpumask cpumask;	 /* CPUs that may hold translations of this address space; atomic bits */
-	long nr_ptes;			 /* tables of PTEs, under page_table_lock */
+	u64 *pgd;                     /* written under page_table_lock */
+	struct page_table_pool *pool; /* set once */
+	spinlock_t page_table_lock;   /* for the upper levels, and for PMD tables when they are made */
+	u32 asid;                     /* tags TLB entries; unique among the machine's address spaces */
+	u8 bits;                      /* index bits a level */
+	struct ps_cpumask cpumask;    /* CPUs that may hold translations of this address space; atomic bits */
+	long nr_ptes;                 /* tables of PTEs, under page_table_lock */
 	long nr_pmds;
 	long nr_puds;
 };

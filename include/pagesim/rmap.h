@@ -40,11 +40,11 @@ extern "C" {
 #endif
 
 struct anon_vma {
-	struct anon_vma *root;		   /* oldest of the family; its rwsem locks all of it */
-	struct rw_semaphore rwsem;	   /* used in the root only */
+	struct anon_vma *root;     /* oldest of the family; its rwsem locks all of it */
+	struct rw_semaphore rwsem; /* used in the root only */
 	atomic_t refcount;
-	unsigned long num_children;	   /* children + 1 for a root (it is its own parent); root->rwsem */
-	unsigned long num_active_vmas;	   /* VMAs whose anon_vma this is; root->rwsem */
+	unsigned long num_children;    /* children + 1 for a root (it is its own parent); root->rwsem */
+	unsigned long num_active_vmas; /* VMAs whose anon_vma this is; root->rwsem */
 	struct anon_vma *parent;
 	struct interval_tree_root rb_root; /* of avc.rb, over page offsets; root->rwsem */
 };
@@ -53,8 +53,8 @@ struct anon_vma {
 struct anon_vma_chain {
 	struct vm_area_struct *vma;
 	struct anon_vma *anon_vma;
-	struct list_head same_vma;	/* in vma->anon_vma_chain; mmap_lock and page_table_lock */
-	struct interval_tree_node rb;	/* in anon_vma->rb_root; root->rwsem */
+	struct list_head same_vma;    /* in vma->anon_vma_chain; mmap_lock and page_table_lock */
+	struct interval_tree_node rb; /* in anon_vma->rb_root; root->rwsem */
 };
 
 /** How a mapping is added. */
@@ -109,8 +109,9 @@ struct anon_vma *page_get_anon_vma(struct page *page);
 /** Before and after a VMA's range or offset changes: takes its chain out of the interval trees, puts it back. */
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
-/** Anon_vmas and chains alive on this machine, for leak checks. */
+/** Anon_vmas, and chains, alive on this machine: for leak checks. */
 long ps_anon_vmas_live(void);
+long ps_anon_vma_chains_live(void);
 
 /* ---- mapping and unmapping one page; Context of all: the page-table lock of the entry is held */
 
@@ -141,14 +142,14 @@ u64 vma_address(struct page *page, struct vm_area_struct *vma);
 
 /** Visits the entries of one page (or compound page) in one VMA. Zero it, set page, vma, address; then call the walk. */
 struct page_vma_mapped_walk {
-	pfn_t pfn;		    /* first frame of what is looked for */
-	unsigned int nr_pages;	    /* frames */
-	pgoff_t pgoff;		    /* file or anon offset of pfn */
+	pfn_t pfn;             /* first frame of what is looked for */
+	unsigned int nr_pages; /* frames */
+	pgoff_t pgoff;         /* file or anon offset of pfn */
 	struct vm_area_struct *vma;
-	u64 address;		    /* in: where pfn would be; out: the entry found */
+	u64 address; /* in: where pfn would be; out: the entry found */
 	pmd_t *pmd;
-	pte_t *pte;		    /* NULL: the PMD itself maps the page */
-	spinlock_t *ptl;	    /* held while an entry is returned */
+	pte_t *pte;      /* NULL: the PMD itself maps the page */
+	spinlock_t *ptl; /* held while an entry is returned */
 	unsigned int flags;
 };
 #define PVMW_SYNC      1u /* take the lock even if the entry looks empty: wait for a racing unmap to finish */
@@ -181,9 +182,9 @@ void rmap_walk_locked(struct page *page, struct rmap_walk_control *control);
 
 enum ttu_flags {
 	TTU_SPLIT_HUGE_PMD = 0x4, /* a huge PMD becomes PTEs first */
-	TTU_SYNC = 0x10,	  /* wait for racing zaps, so that mapcount is exact */
-	TTU_BATCH_FLUSH = 0x40,	  /* put the TLB flush off into the batch */
-	TTU_RMAP_LOCKED = 0x80,	  /* the caller holds the rmap lock */
+	TTU_SYNC = 0x10,          /* wait for racing zaps, so that mapcount is exact */
+	TTU_BATCH_FLUSH = 0x40,   /* put the TLB flush off into the batch */
+	TTU_RMAP_LOCKED = 0x80,   /* the caller holds the rmap lock */
 };
 
 /**

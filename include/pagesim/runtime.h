@@ -75,7 +75,6 @@ struct ps_runtime_settings {
 struct ps_runtime {
 	ps_ns_t horizon; /* the running task goes on without asking while its clock is below this */
 	u32 hooks;       /* what its tasks' hooks are */
-	u32 bit_waiters; /* tasks that wait for a bit; 0 makes wake_up_bit() one load */
 	struct ps_listener *listener;
 };
 

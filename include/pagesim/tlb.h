@@ -1,31 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two-level TLB of one CPU: a small first level for base pages, one for huge pages, and a unified second level,
- * each set associative, tagged by address space. A lookup says in one word which frame, which
- * node, which permissions and at which level it hit, so that the hot path of an access needs neither the page table nor
- * struct page.
+ * The two-level TLB of one CPU: a small first level for base pages, one for huge pages, and a unified second level, each
+ * set associative, tagged by address space. A lookup says in one word which frame, which node, which permissions and at
+ * which level it hit, so that the hot path of an access needs neither the page table nor struct page.
  *
  * Names in this file:
  *   vpn   - virtual page number, virtual address / PAGE_SIZE
+ *   page  - number of a page in its own size: vpn, or vpn >> pt_bits for a huge page
  *   asid  - number of the address space (an mm's id), 1 .. PS_TLB_MAX_ASID
  *   word  - what a lookup returns and an entry holds: PFN, node and PS_TLB_* flags; 0 = miss
  *   tag   - asid, page size and page number of an entry in one u64; 0 = no entry
+ *   place - of an entry in the second level: set * PS_TLB_L2_WAYS + way
  *
- * The second level is inclusive: what is in a first level is in the second. So one probe decides hit or miss, and a
- * first level is only a list of places in the second, per set:
+ * The second level is inclusive: what is in a first level is in the second. So one probe decides hit or miss.
  *
- *      L1 set                      L2 set
- *     +---------------------+     +-------------------------------+-------+      +-----------+----------
- *     | place of each way --+---> | 16 bits of each way's tag     | recent| ...  | tag, word | tag, word
- *     | recent ways         |     | (one compare finds a hit)     | ways  |      | of way 0  | of way 1 ...
- *     +---------------------+     +-------------------------------+-------+      +-----------+----------
+ *      L2 set: one host cache line                                        entries by place
+ *     +--------------------------------------+---------------------+      +-----------+-----------+----
+ *     | 16 bits of each way's tag            | turn of each way    | ...  | tag, word | tag, word | ...
+ *     | (two vector compares find a hit)     | in the first level  |      | of way 0  | of way 1  |
+ *     +--------------------------------------+---------------------+      +-----------+-----------+----
  *
- * Replacement at both levels is pseudo-LRU by recent bits: a use sets the way's bit; when all are set, only that one
- * stays. The victim is the lowest way whose bit is clear; there is always one, so a set has at least two ways. Losing an entry clears its bit.
- * A new entry in place of an old one takes the old one's way in the first level too, if it had one there.
+ * Replacement in the second level is pseudo-LRU by recent bits: a use sets the way's bit; when all are set, only that
+ * one stays. The victim is the lowest way whose bit is clear; there is always one, so a set has at least two ways.
+ * Losing an entry clears its bit.
  *
- * What hardware does differently: second levels are mostly not inclusive; sets are chosen by a hash on some CPUs, here by the low bits of the page number; there is no separate instruction TLB and no page walk
- * cache (its effect is in the cost of a walk step).
+ * Replacement in the first level is round robin. So a set need not say what it holds: it counts its fills (its turn), an
+ * entry remembers the turn of its own fill, and is there as long as fewer than `ways` fills came after it. An entry that
+ * is flushed leaves its way empty until the turn comes round. Turns are 16 bits: an entry left unused for exactly 65536
+ * fills of its set would be taken for present, at the price of a second-level hit.
+ *
+ * What hardware does differently: second levels are mostly not inclusive; sets are chosen by a hash on some CPUs, here by
+ * the low bits of the page number; there is no separate instruction TLB, and no page walk cache (its effect is in the cost
+ * of a walk step).
+ *
+ * Speed: a lookup that hits takes some 4 ns, a refill 5. What costs more is that the host predicts a simulated miss badly,
+ * so that its loads behind one (page table, struct page) begin late. Who knows the accesses to come prefetches both for
+ * an access a few ahead; then a miss costs what the walk costs, and less than a walk each time.
  *
  * Locking: a TLB belongs to its CPU. In the fiber build nothing else runs during an operation. In the native build
  * (PS_NATIVE) a spin bit of the TLB makes each operation atomic, remote flushes included.
@@ -59,7 +69,7 @@ extern "C" {
 /** Free for the user: kept as inserted. */
 #define PS_TLB_USER (1ull << 47)
 
-#define PS_TLB_L1_WAYS 8
+/** The most ways of the second level. */
 #define PS_TLB_L2_WAYS 16
 
 /** struct ps_tlb_geometry - entries and ways; entries / ways is a power of two. All zero = Skylake's. */
@@ -74,19 +84,10 @@ struct ps_tlb_entry {
 	u64 word;
 };
 
-/* One host cache line. */
 struct ps_tlb_l2_set {
 	u16 partial[PS_TLB_L2_WAYS];
-	u32 recent;
-	u32 reserved[7];
-};
-
-struct ps_tlb_l1_set {
-	/* Place in the second level (set * PS_TLB_L2_WAYS + way) + 1; 0 = none. */
-	u16 place[PS_TLB_L1_WAYS];
-	/* Way w has bit 2 w. */
-	u32 recent;
-	u32 reserved[3];
+	/* Turn of the first-level set at each way's last fill into it. */
+	u16 turn[PS_TLB_L2_WAYS];
 };
 
 /** struct ps_tlb - one CPU's TLB. Read the counters with ps_tlb_counts. */
@@ -94,15 +95,17 @@ struct ps_tlb {
 	struct ps_tlb_l2_set *l2;
 	/* Entries of the second level by place. */
 	struct ps_tlb_entry *entry;
-	struct ps_tlb_l1_set *l1;
+	/* Recent ways of each set of the second level, a bit per way. */
+	u16 *recent;
+	/* Turns of the first-level sets, [huge][set]. */
+	u16 *turn[2];
 	u32 l2_mask;
-	u32 l2_all;      /* a bit per way */
-	u32 l1_mask[2];  /* [huge] */
-	u32 l1_first[2]; /* [huge]: first set in l1 */
-	u32 l1_all[2];   /* [huge]: bit 2 w per way w */
-	u32 huge_shift;  /* pt_bits */
-	u32 nr_huge;     /* huge entries present */
-	u32 lock;        /* native build only */
+	u32 l2_all;     /* a bit per way */
+	u32 l1_mask[2]; /* [huge] */
+	u32 l1_ways[2]; /* [huge] */
+	u32 huge_shift; /* pt_bits */
+	u32 nr_huge;    /* huge entries present */
+	u32 lock;       /* native build only */
 	u64 lookups;
 	u64 l1_hits;
 	u64 misses;
@@ -188,102 +191,71 @@ static inline u32 ps_tlb_candidates(const struct ps_tlb_l2_set *set, u16 partial
 #endif
 }
 
-/* The way of @set, whose entries are @entry, that holds @tag, or -1. */
-static inline int ps_tlb_find(const struct ps_tlb_l2_set *set, const struct ps_tlb_entry *entry, u64 tag)
+/* The way of @set that holds @tag, as a bit; 0 = none. */
+static inline u32 ps_tlb_find(const struct ps_tlb *tlb, u32 set, u64 tag)
 {
-	u32 mask = ps_tlb_candidates(set, ps_tlb_partial(tag));
+	u32 mask = ps_tlb_candidates(&tlb->l2[set], ps_tlb_partial(tag));
 
 	while (mask) {
-		int way = __builtin_ctz(mask);
-
-		if (likely(entry[way].tag == tag))
-			return way;
+		if (likely(tlb->entry[(size_t)set * PS_TLB_L2_WAYS + (u32)__builtin_ctz(mask)].tag == tag))
+			return mask & (0 - mask);
 		mask &= mask - 1;
 	}
-	return -1;
+	return 0;
 }
 
-/* Recent bits after a use of @way, of ways @all. */
-static inline u32 ps_tlb_used(u32 recent, u32 way, u32 all)
+/* The way with this bit is used: what is recent afterwards. */
+static inline u32 ps_tlb_used(u32 recent, u32 bit, u32 all)
 {
-	u32 bit = 1u << way;
-
 	recent |= bit;
 	return recent == all ? bit : recent;
 }
 
-/*
- * The entry at @place is used by a first-level set: it is there afterwards. Without a branch: bits 0 .. 15 say where it
- * is (two for each way), the bits above say who could go, and the lowest bit of all decides.
- * Return: whether it was there before.
- */
-static inline u32 ps_tlb_l1_use(struct ps_tlb_l1_set *set, u32 all, u32 place)
+/* What ps_tlb_lookup does when it knows that @set has the entry in the way of @bit. */
+static inline u64 ps_tlb_hit(struct ps_tlb *tlb, unsigned huge, u64 page, u32 set, u32 bit)
 {
-	u32 recent = set->recent, way, bit;
-#ifdef __SSE2__
-	s16 p = (s16)(place + 1);
-	ps_v8s16 want = { p, p, p, p, p, p, p, p };
-	ps_v8s16 have = *(const ps_v8s16 *)(const void *)set->place;
-	u32 here = (u32)__builtin_ia32_pmovmskb128((ps_v16s8)(have == want));
-#else
-	u32 here = 0;
+	u16 *turn = &tlb->turn[huge][(u32)page & tlb->l1_mask[huge]];
+	u32 way = (u32)__builtin_ctz(bit), now = *turn, mine = tlb->l2[set].turn[way];
+	u64 word = tlb->entry[(size_t)set * PS_TLB_L2_WAYS + way].word, had = (u16)(now - mine) < tlb->l1_ways[huge];
 
-	for (unsigned w = 0; w < PS_TLB_L1_WAYS; w++)
-		here |= (u32)(set->place[w] == place + 1) << (2 * w);
-#endif
-	way = (u32)__builtin_ctz(here | (all & ~recent) << 16) / 2 % PS_TLB_L1_WAYS;
-	set->place[way] = (u16)(place + 1);
-	bit = 1u << (2 * way);
-	recent |= bit;
-	set->recent = recent == all ? bit : recent;
-	return here != 0;
-}
-
-static inline struct ps_tlb_l1_set *ps_tlb_l1_of(struct ps_tlb *tlb, unsigned huge, u64 page)
-{
-	return &tlb->l1[tlb->l1_first[huge] + ((u32)page & tlb->l1_mask[huge])];
+	/* Without a branch: an entry that is not in the first level is filled in, one that is stays. */
+	now += !had;
+	*turn = (u16)now;
+	tlb->l2[set].turn[way] = (u16)(had ? mine : now);
+	tlb->recent[set] = (u16)ps_tlb_used(tlb->recent[set], bit, tlb->l2_all);
+	tlb->l1_hits += had;
+	ps_tlb_unlock(tlb);
+	return word | had << PS_TLB_L1_SHIFT;
 }
 
 /**
  * ps_tlb_lookup - translate page @vpn of address space @asid.
- * A hit counts as a use at both levels, and brings an entry that was only in the second level into the first.
+ * A hit counts as a use, and brings an entry that was only in the second level into the first.
  * Return: the entry's word, or 0. PS_TLB_L1 in it says that the first level had it. A store may proceed without a walk
  * when both PS_TLB_WRITE and PS_TLB_DIRTY are set.
  * Fidelity: simplified (hardware).
  */
 static inline u64 ps_tlb_lookup(struct ps_tlb *tlb, u32 asid, u64 vpn)
 {
-	unsigned huge = 0;
-	u64 page = vpn, word;
-	u32 set;
-	u32 had;
-	int way;
+	u32 set = (u32)vpn & tlb->l2_mask, bit;
 
 	ps_tlb_lock(tlb);
 	tlb->lookups++;
-	set = (u32)page & tlb->l2_mask;
-	way = ps_tlb_find(&tlb->l2[set], &tlb->entry[set * PS_TLB_L2_WAYS], ps_tlb_tag(asid, page, 0));
-	if (way < 0 && tlb->nr_huge) {
-		huge = 1;
-		page = vpn >> tlb->huge_shift;
-		set = (u32)page & tlb->l2_mask;
-		way = ps_tlb_find(&tlb->l2[set], &tlb->entry[set * PS_TLB_L2_WAYS], ps_tlb_tag(asid, page, 1));
-	}
-	if (way < 0) {
-		tlb->misses++;
-		ps_tlb_unlock(tlb);
-		return 0;
-	}
-	word = tlb->entry[set * PS_TLB_L2_WAYS + (u32)way].word;
-	tlb->l2[set].recent = ps_tlb_used(tlb->l2[set].recent, (u32)way, tlb->l2_all);
-	had = ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], set * PS_TLB_L2_WAYS + (u32)way);
-	tlb->l1_hits += had;
-	ps_tlb_unlock(tlb);
-	return word | (u64)had << PS_TLB_L1_SHIFT;
-}
+	bit = ps_tlb_find(tlb, set, ps_tlb_tag(asid, vpn, 0));
+	if (bit)
+		return ps_tlb_hit(tlb, 0, vpn, set, bit);
+	if (tlb->nr_huge) {
+		u64 page = vpn >> tlb->huge_shift;
 
-/* Forget the entry at @place, at both levels; no entry there is fine. */
-void ps_tlb_lose(struct ps_tlb *tlb, u32 place);
+		set = (u32)page & tlb->l2_mask;
+		bit = ps_tlb_find(tlb, set, ps_tlb_tag(asid, page, 1));
+		if (bit)
+			return ps_tlb_hit(tlb, 1, page, set, bit);
+	}
+	tlb->misses++;
+	ps_tlb_unlock(tlb);
+	return 0;
+}
 
 static inline u64 ps_tlb_word(pfn_t pfn, nid_t nid, u64 flags)
 {
@@ -291,26 +263,20 @@ static inline u64 ps_tlb_word(pfn_t pfn, nid_t nid, u64 flags)
 	       (flags & (PS_TLB_HUGE | PS_TLB_WRITE | PS_TLB_DIRTY | PS_TLB_USER));
 }
 
-/* ps_tlb_fill below; @page is the number of the page in its own size. */
-static inline void ps_tlb_fill_locked(struct ps_tlb *tlb, u32 asid, u64 page, pfn_t pfn, nid_t nid, u64 flags)
+/* ps_tlb_fill below. */
+static inline void ps_tlb_fill_locked(struct ps_tlb *tlb, u32 asid, unsigned huge, u64 page, u64 word)
 {
-	unsigned huge = !!(flags & PS_TLB_HUGE);
+	size_t set = page & tlb->l2_mask;
+	u32 free = tlb->l2_all & ~(u32)tlb->recent[set], way = (u32)__builtin_ctz(free);
+	struct ps_tlb_entry *entry = &tlb->entry[set * PS_TLB_L2_WAYS + way];
 	u64 tag = ps_tlb_tag(asid, page, huge);
-	u32 set = (u32)page & tlb->l2_mask;
-	u32 way = (u32)__builtin_ctz(tlb->l2_all & ~tlb->l2[set].recent);
-	u32 place = set * PS_TLB_L2_WAYS + way;
-	struct ps_tlb_entry *entry = &tlb->entry[place];
 
-	if (unlikely((entry->tag & 1) != huge)) {
-		/* The old entry's place in the first level is in another array than the new one's. */
-		ps_tlb_lose(tlb, place);
-		tlb->nr_huge += huge;
-	}
+	tlb->nr_huge += huge - (u32)(entry->tag & 1);
 	entry->tag = tag;
-	entry->word = ps_tlb_word(pfn, nid, flags);
+	entry->word = word;
 	tlb->l2[set].partial[way] = ps_tlb_partial(tag);
-	tlb->l2[set].recent = ps_tlb_used(tlb->l2[set].recent, way, tlb->l2_all);
-	ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], place);
+	tlb->l2[set].turn[way] = ++tlb->turn[huge][page & tlb->l1_mask[huge]];
+	tlb->recent[set] = (u16)ps_tlb_used(tlb->recent[set], free & (0 - free), tlb->l2_all);
 }
 
 /**
@@ -320,7 +286,10 @@ static inline void ps_tlb_fill_locked(struct ps_tlb *tlb, u32 asid, u64 page, pf
 static inline void ps_tlb_fill(struct ps_tlb *tlb, u32 asid, u64 vpn, pfn_t pfn, nid_t nid, u64 flags)
 {
 	ps_tlb_lock(tlb);
-	ps_tlb_fill_locked(tlb, asid, flags & PS_TLB_HUGE ? vpn >> tlb->huge_shift : vpn, pfn, nid, flags);
+	if (flags & PS_TLB_HUGE)
+		ps_tlb_fill_locked(tlb, asid, 1, vpn >> tlb->huge_shift, ps_tlb_word(pfn, nid, flags));
+	else
+		ps_tlb_fill_locked(tlb, asid, 0, vpn, ps_tlb_word(pfn, nid, flags));
 	ps_tlb_unlock(tlb);
 }
 

@@ -125,7 +125,8 @@ enum ps_trace_next ps_trace_reader_next(struct ps_trace_reader *r, struct ps_tra
 /**
  * Totals of the whole trace. Known after PS_TRACE_END, or as soon as ps_trace_reader_load_index() succeeded.
  * @n: their number. Return: the array, owned by the reader; NULL (and 0) when not known.
- * Every trace has "accesses", "reads", "writes", "fetches", "records", "events" and "tasks".
+ * Every trace has "accesses", "reads", "writes", "fetches", "records", "events", "tasks" and "time"
+ * (the latest).
  */
 const struct ps_trace_total *ps_trace_reader_totals(const struct ps_trace_reader *r, size_t *n);
 
@@ -186,6 +187,13 @@ enum ps_trace_form {
 
 /** Judges by the first bytes. @n bytes are there; 4096 are enough for a sure answer. */
 enum ps_trace_form ps_trace_sniff(const void *bytes, size_t n);
+
+/**
+ * Judges what can be read from @path without taking anything from it: "-" (standard input, also when it is a pipe) can
+ * be opened afterwards as if nobody had looked. A terminal counts as a script.
+ * Return: the form; PS_FORM_UNKNOWN with @error set when it cannot be opened or read, without when it is none of ours.
+ */
+enum ps_trace_form ps_trace_form_of(const char *path, GError **error);
 
 /** "binary trace (.pgt)", "script (.pgs)"... for messages. */
 const char *ps_trace_form_word(enum ps_trace_form form);

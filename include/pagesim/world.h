@@ -34,7 +34,7 @@ struct task_struct;
 struct ps_world_settings {
 	struct ps_runtime_settings runtime;
 	enum ps_contents contents; /* PS_CONTENTS_NONE; scripts and tests want tags */
-	const char *generation;	   /* of the migrate engine; NULL: 6.1 */
+	const char *generation;    /* of the migrate engine; NULL: 6.1 */
 };
 
 struct ps_world {
@@ -48,7 +48,8 @@ struct ps_world {
  * Builds a computer from a spec, which is copied.
  * Return: 0 and the world, freed by ps_world_free(); -EINVAL (impossible machine, unknown generation), -ENOMEM.
  */
-int ps_world_new(const struct ps_machine_spec *spec, const struct ps_world_settings *settings, struct ps_world **ret_world);
+int ps_world_new(const struct ps_machine_spec *spec, const struct ps_world_settings *settings,
+		 struct ps_world **ret_world);
 /** Frees it. Context: no task is entered; every process has exited. NULL is fine. */
 void ps_world_free(struct ps_world *world);
 

@@ -25,7 +25,7 @@ struct page;
 /** Pages unmapped but not yet released, and the range to be flushed. */
 struct mmu_gather {
 	struct mm_struct *mm;
-	u64 start, end; /* touched so far; start >= end: nothing */
+	u64 start, end;   /* touched so far; start >= end: nothing */
 	bool force_flush; /* a dirty file page was unmapped: flush before its lock holder cleans it */
 	unsigned int nr;
 	struct page *pages[MMU_GATHER_PAGES];
@@ -38,7 +38,7 @@ void tlb_finish_mmu(struct mmu_gather *tlb);
 
 /** Which pages of the range to spare. All zero: none. */
 struct zap_details {
-	bool keep_cows; /* spare private copies (truncation keeps them unless asked) */
+	bool keep_cows;      /* spare private copies (truncation keeps them unless asked) */
 	struct page *single; /* only this compound page's entries (unmap_mapping_page), or NULL */
 };
 

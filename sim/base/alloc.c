@@ -71,14 +71,61 @@ bool ps_alloc_fail_nth(u64 n)
 
 /* ------------------------------------------------------------------ blocks */
 
+/*
+ * The host's allocator. jemalloc is asked by its own names: `malloc` may be the C library's where a program has linked that
+ * first, and a block must go back to the allocator it came from.
+ */
+#ifdef PS_HAVE_JEMALLOC
+
 static size_t usable_size(void *block)
 {
-#ifdef PS_HAVE_JEMALLOC
 	return sallocx(block, 0);
-#else
-	return malloc_usable_size(block);
-#endif
 }
+
+static void *host_alloc(size_t bytes, size_t align, bool zero)
+{
+	return mallocx(bytes, (align ? MALLOCX_ALIGN(align) : 0) | (zero ? MALLOCX_ZERO : 0));
+}
+
+static void *host_realloc(void *block, size_t bytes)
+{
+	return rallocx(block, bytes, 0);
+}
+
+static void host_free(void *block)
+{
+	dallocx(block, 0);
+}
+
+#else
+
+static size_t usable_size(void *block)
+{
+	return malloc_usable_size(block);
+}
+
+static void *host_alloc(size_t bytes, size_t align, bool zero)
+{
+	void *block;
+
+	if (!align)
+		return zero ? calloc(1, bytes) : malloc(bytes);
+	if (posix_memalign(&block, align < sizeof(void *) ? sizeof(void *) : align, bytes))
+		return NULL;
+	return zero ? memset(block, 0, bytes) : block;
+}
+
+static void *host_realloc(void *block, size_t bytes)
+{
+	return realloc(block, bytes);
+}
+
+static void host_free(void *block)
+{
+	free(block);
+}
+
+#endif
 
 static void *counted(void *block)
 {
@@ -89,14 +136,14 @@ void *ps_alloc(size_t bytes)
 {
 	if (ps_alloc_request_fails())
 		return NULL;
-	return counted(malloc(bytes ? bytes : 1));
+	return counted(host_alloc(bytes ? bytes : 1, 0, false));
 }
 
 void *ps_zalloc(size_t bytes)
 {
 	if (ps_alloc_request_fails())
 		return NULL;
-	return counted(calloc(1, bytes ? bytes : 1));
+	return counted(host_alloc(bytes ? bytes : 1, 0, true));
 }
 
 void *ps_calloc(size_t n, size_t size)
@@ -107,18 +154,14 @@ void *ps_calloc(size_t n, size_t size)
 		return NULL;
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return ps_alloc_count_new(NULL, 0);
-	return counted(calloc(1, bytes ? bytes : 1));
+	return counted(host_alloc(bytes ? bytes : 1, 0, true));
 }
 
 void *ps_alloc_aligned(size_t align, size_t bytes)
 {
-	void *block;
-
 	if (ps_alloc_request_fails())
 		return NULL;
-	if (posix_memalign(&block, align < sizeof(void *) ? sizeof(void *) : align, bytes ? bytes : 1))
-		block = NULL;
-	return counted(block);
+	return counted(host_alloc(bytes ? bytes : 1, align, false));
 }
 
 void *ps_realloc(void *block, size_t bytes)
@@ -131,7 +174,7 @@ void *ps_realloc(void *block, size_t bytes)
 	if (ps_alloc_request_fails())
 		return NULL;
 	old_bytes = usable_size(block);
-	moved = realloc(block, bytes ? bytes : 1);
+	moved = host_realloc(block, bytes ? bytes : 1);
 	if (!moved) {
 		COUNT(failed, 1);
 		return NULL;
@@ -155,7 +198,7 @@ void ps_free(void *block)
 	if (!block)
 		return;
 	ps_alloc_count_gone(1, usable_size(block));
-	free(block);
+	host_free(block);
 }
 
 /* ------------------------------------------------------------------ reserves */

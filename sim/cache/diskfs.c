@@ -2,11 +2,12 @@
 /*
  * The disk file system: reading a page into the cache, writing one out through its buffers, and a disk that remembers.
  *
- * A write, step by step (the kernel's generic block_write_full_page):
- *	1 every buffer is locked; a dirty one is cleaned and marked async, the others are unlocked
+ * A write, step by step (as ext4 writes a page; buffers are not locked while they are under way, the page's writeback
+ * flag is what everybody waits for):
+ *	1 every dirty buffer gets its block, is cleaned and marked async
  *	2 the page goes under writeback
  *	3 the async buffers are submitted, the page is unlocked
- *	4 the device completes a buffer: contents reach the disk, async mark off, buffer unlocked
+ *	4 the device completes a buffer: contents reach the disk, async mark off
  *	5 the last one ends the page's writeback
  *
  * The device reads memory at 4, not at 3, as direct memory access does: a frame that was given away in between shows as
@@ -224,7 +225,6 @@ static void end_buffer_async_write(struct ps_disk *disk, struct buffer_head *bh)
 		busy |= test_bit(BH_Async_Write, &other->b_state);
 	disk->pages_written += !busy;
 	spin_unlock(&disk->lock);
-	unlock_buffer(bh);
 	if (!busy)
 		end_page_writeback(page);
 }
@@ -283,7 +283,7 @@ static int disk_writepage(struct page *page, struct writeback_control *wbc)
 	struct inode *inode = page->mapping->host;
 	struct buffer_head *head, *bh;
 	struct ps_disk_page *dp = NULL;
-	bool submitted = false;
+	bool submitted = false, fresh;
 	u64 block;
 
 	if (page->index >= i_size_pages(inode)) {
@@ -291,7 +291,8 @@ static int disk_writepage(struct page *page, struct writeback_control *wbc)
 		unlock_page(page);
 		return 0;
 	}
-	if (page_has_buffers(page) || !create_empty_buffers(page, inode->i_blkbits))
+	fresh = !page_has_buffers(page);
+	if (!fresh || !create_empty_buffers(page, inode->i_blkbits))
 		dp = disk_page_make(inode, page->index);
 	if (!dp) {
 		redirty_page_for_writepage(wbc, page);
@@ -302,21 +303,18 @@ static int disk_writepage(struct page *page, struct writeback_control *wbc)
 	head = bh = page_buffers(page);
 	block = dp->block << (PAGE_SHIFT - inode->i_blkbits);
 	do {
-		if (wbc->sync_mode != WB_SYNC_NONE) {
-			lock_buffer(bh);
-		} else if (!trylock_buffer(bh)) {
-			redirty_page_for_writepage(wbc, page);
-			continue;
-		}
+		/* Dirtied when it had no buffers: all of it is to be written. */
+		if (fresh)
+			set_bit(BH_Dirty, &bh->b_state);
 		if (!buffer_mapped(bh)) {
 			bh->b_blocknr = block + (bh->b_offset >> inode->i_blkbits);
 			set_bit(BH_Mapped, &bh->b_state);
 			clear_bit(BH_Delay, &bh->b_state);
 		}
-		if (test_and_clear_bit(BH_Dirty, &bh->b_state))
+		if (buffer_dirty(bh)) {
 			set_bit(BH_Async_Write, &bh->b_state);
-		else
-			unlock_buffer(bh);
+			clear_bit(BH_Dirty, &bh->b_state);
+		}
 	} while ((bh = bh->b_this_page) != head);
 
 	BUG_ON(PageWriteback(page));

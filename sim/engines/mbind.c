@@ -127,7 +127,7 @@ static int queue_vma(const struct queue *q, struct vm_area_struct *vma, u64 addr
 int queue_pages_range(struct mm_struct *mm, u64 start, u64 end, const nodemask_t *nodes, unsigned int flags,
 		      struct list_head *list)
 {
-	struct queue q = {.nodes = nodes, .flags = flags, .list = list};
+	struct queue q = { .nodes = nodes, .flags = flags, .list = list };
 	bool holes_ok = flags & MPOL_MF_DISCONTIG_OK;
 	struct vm_area_struct *vma;
 	bool any = false;
@@ -172,7 +172,7 @@ static int mbind_range(struct mm_struct *mm, u64 start, u64 end, struct mempolic
 
 	while (at < end) {
 		struct vm_area_struct *vma = find_vma_intersection(mm, at, end);
-		struct vma_attributes attributes = {.policy = policy};
+		struct vma_attributes attributes = { .policy = policy };
 		u64 from, to;
 		int error;
 
@@ -237,7 +237,7 @@ static struct page *new_page(struct page *page, void *opaque)
 long ps_mbind(struct mm_struct *mm, u64 start, u64 len, int mode, const nodemask_t *nodes, unsigned int flags)
 {
 	bool move = flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL);
-	struct new_page_arg arg = {.mm = mm, .start = start};
+	struct new_page_arg arg = { .mm = mm, .start = start };
 	struct mempolicy *policy = NULL;
 	nodemask_t named;
 	LIST_HEAD(list);

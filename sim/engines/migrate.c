@@ -47,15 +47,18 @@
 /* ---- generations: a new one is a line here */
 
 static const struct migrate_recipe generations[] = {
-	{.name = "6.1", .what = "page by page, ten passes, one TLB flush per mapping", .passes = 10, .force_after = 2},
-	{.name = "6.3-batch",
-	 .what = "batches of 512 pages with one TLB flush; asynchronous first, stragglers one by one",
-	 .passes = 10,
-	 .force_after = 0,
-	 .batch = true,
-	 .batch_pages = 512,
-	 .async_passes = 3,
-	 .sync_passes = 7},
+	{ .name = "6.1",
+	  .what = "page by page, ten passes, one TLB flush per mapping",
+	  .passes = 10,
+	  .force_after = 2 },
+	{ .name = "6.3-batch",
+	  .what = "batches of 512 pages with one TLB flush; asynchronous first, stragglers one by one",
+	  .passes = 10,
+	  .force_after = 0,
+	  .batch = true,
+	  .batch_pages = 512,
+	  .async_passes = 3,
+	  .sync_passes = 7 },
 };
 
 const struct migrate_recipe *ps_generation_find(const char *name)
@@ -76,9 +79,12 @@ const struct migrate_recipe *ps_generation_at(unsigned int i)
 }
 
 static const char *const failure_names[PS_NR_MIGRATE_FAILURES] = {
-	[PS_FAIL_NO_MEMORY] = "no memory on target", [PS_FAIL_LOCKED] = "page locked",
-	[PS_FAIL_WRITEBACK] = "under writeback",     [PS_FAIL_MAPPED] = "not unmapped (pinned)",
-	[PS_FAIL_REFERENCES] = "extra references",   [PS_FAIL_BUFFERS] = "buffers busy",
+	[PS_FAIL_NO_MEMORY] = "no memory on target",
+	[PS_FAIL_LOCKED] = "page locked",
+	[PS_FAIL_WRITEBACK] = "under writeback",
+	[PS_FAIL_MAPPED] = "not unmapped (pinned)",
+	[PS_FAIL_REFERENCES] = "extra references",
+	[PS_FAIL_BUFFERS] = "buffers busy",
 	[PS_FAIL_OTHER] = "other",
 };
 
@@ -328,7 +334,7 @@ static int fallback_migrate_page(struct address_space *mapping, struct page *new
 				 enum migrate_mode mode)
 {
 	if (PageDirty(page)) {
-		struct writeback_control wbc = {.nr_to_write = 1, .for_reclaim = true};
+		struct writeback_control wbc = { .nr_to_write = 1, .for_reclaim = true };
 
 		if (mode != MIGRATE_SYNC && mode != MIGRATE_SYNC_NO_COPY)
 			return -EBUSY;
@@ -403,11 +409,11 @@ struct migration {
 	enum migrate_mode mode;
 	enum migrate_reason reason;
 	struct list_head failed; /* given up: back to the caller's list at the end */
-	struct list_head split;	 /* small pages of huge ones that could not move whole */
+	struct list_head split;  /* small pages of huge ones that could not move whole */
 	unsigned int nr_succeeded, nr_failed_pages;
 	unsigned int nr_thp_succeeded, nr_thp_failed, nr_thp_split;
 	int nr_failed;
-	bool no_subpage_counting; /* the second round: pieces of huge pages, counted already */
+	bool no_subpage_counting;    /* the second round: pieces of huge pages, counted already */
 	enum ps_migrate_failure why; /* of the last page that failed */
 };
 
@@ -511,7 +517,7 @@ static struct page *get_target(struct migration *m, struct page *page)
 /* All steps for one page. Return: 0 moved (or freed under us), -ENOMEM, -EAGAIN, or final failure. */
 static int unmap_and_move(struct migration *m, struct page *page, bool force)
 {
-	struct pair pair = {.newpage = NULL};
+	struct pair pair = { .newpage = NULL };
 	int error;
 
 	if (page_count(page) == 1) {
@@ -585,7 +591,8 @@ static int account(struct migration *m, struct page *page, int error, bool is_th
 }
 
 /* Goes over the list again and again. Return: 0, or -ENOMEM. */
-static int migrate_one_by_one(struct migration *m, struct list_head *from, unsigned int passes, unsigned int force_after)
+static int migrate_one_by_one(struct migration *m, struct list_head *from, unsigned int passes,
+			      unsigned int force_after)
 {
 	unsigned int retry = 1, thp_retry = 1, retry_pages = 0, pass;
 
@@ -760,7 +767,7 @@ static int migrate_batch(struct migration *m, struct list_head *from, struct bat
 
 static int migrate_in_batches(struct migration *m, struct list_head *from, const struct migrate_recipe *recipe)
 {
-	struct batch batch = {.room = recipe->batch_pages};
+	struct batch batch = { .room = recipe->batch_pages };
 	enum migrate_mode mode = m->mode;
 	LIST_HEAD(done);
 	int ret = 0;
@@ -780,8 +787,8 @@ static int migrate_in_batches(struct migration *m, struct list_head *from, const
 		}
 		list_cut_before(&cut, from, &page->lru);
 		m->mode = MIGRATE_ASYNC;
-		ret = migrate_batch(m, &cut, &batch, mode == MIGRATE_ASYNC ? recipe->passes : recipe->async_passes, &retry,
-				    &retry_pages);
+		ret = migrate_batch(m, &cut, &batch, mode == MIGRATE_ASYNC ? recipe->passes : recipe->async_passes,
+				    &retry, &retry_pages);
 		m->mode = mode;
 		if (ret != -ENOMEM && retry && mode != MIGRATE_ASYNC) {
 			/* The stragglers, one at a time, waiting for what they wait for. */
@@ -809,9 +816,12 @@ static int migrate_list(struct migration *m, struct list_head *from)
 int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t put_new_page, void *arg,
 		  enum migrate_mode mode, enum migrate_reason reason, unsigned int *ret_succeeded)
 {
-	struct migration m = {
-		.get_new_page = get_new_page, .put_new_page = put_new_page, .arg = arg, .mode = mode, .reason = reason,
-		.why = PS_FAIL_OTHER};
+	struct migration m = { .get_new_page = get_new_page,
+			       .put_new_page = put_new_page,
+			       .arg = arg,
+			       .mode = mode,
+			       .reason = reason,
+			       .why = PS_FAIL_OTHER };
 	int ret;
 
 	trace_mm_migrate_pages_start(mode, reason);
@@ -840,8 +850,8 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 	count_vm_events(THP_MIGRATION_SUCCESS, m.nr_thp_succeeded);
 	count_vm_events(THP_MIGRATION_FAIL, m.nr_thp_failed);
 	count_vm_events(THP_MIGRATION_SPLIT, m.nr_thp_split);
-	trace_mm_migrate_pages(m.nr_succeeded, m.nr_failed_pages, m.nr_thp_succeeded, m.nr_thp_failed, m.nr_thp_split, 0,
-			       mode, reason);
+	trace_mm_migrate_pages(m.nr_succeeded, m.nr_failed_pages, m.nr_thp_succeeded, m.nr_thp_failed, m.nr_thp_split,
+			       0, mode, reason);
 	if (ret_succeeded)
 		*ret_succeeded = m.nr_succeeded;
 	return ret;

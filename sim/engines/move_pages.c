@@ -62,7 +62,7 @@ out:
 
 static long move_list(struct list_head *list, nid_t nid)
 {
-	struct migration_target_control mtc = {.nid = nid, .gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE};
+	struct migration_target_control mtc = { .nid = nid, .gfp_mask = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE };
 	long left = migrate_pages(list, alloc_migration_target, NULL, &mtc, MIGRATE_SYNC, MR_SYSCALL, NULL);
 
 	if (left)
@@ -179,15 +179,14 @@ static nid_t node_remap(nid_t s, const nodemask_t *from, const nodemask_t *to)
 
 	if (!weight || !node_isset(s, *from))
 		return s;
-	for_each_node_mask(nid, *from) {
+	for_each_node_mask(nid, *from)
+	{
 		if (nid == s)
 			break;
 		position++;
 	}
 	position %= weight;
-	for_each_node_mask(nid, *to)
-		if (!position--)
-			return nid;
+	for_each_node_mask(nid, *to) if (!position--) return nid;
 	return s;
 }
 
@@ -221,7 +220,8 @@ long ps_migrate_pages(struct mm_struct *mm, const nodemask_t *from, const nodema
 	while (!nodes_empty(left)) {
 		nid_t source = NUMA_NO_NODE, dest = 0, s;
 
-		for_each_node_mask(s, left) {
+		for_each_node_mask(s, left)
+		{
 			nid_t d;
 
 			/* With sets of different size, memory that is on a target node already stays there. */

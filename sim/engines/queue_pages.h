@@ -10,7 +10,7 @@
 
 /* Besides MPOL_MF_STRICT, MOVE and MOVE_ALL of the user: */
 #define MPOL_MF_DISCONTIG_OK 16u /* holes in the range are fine */
-#define MPOL_MF_INVERT	     32u /* pages that are not on the nodes */
+#define MPOL_MF_INVERT       32u /* pages that are not on the nodes */
 
 /**
  * Isolates pages of [start, end) onto the list (MOVE, MOVE_ALL), or only looks (STRICT alone).

@@ -14,7 +14,7 @@
 
 int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
 {
-	*q = (struct quiesce){.page = page};
+	*q = (struct quiesce){ .page = page };
 	if (!trylock_page(page)) {
 		if (!force || mode == MIGRATE_ASYNC)
 			return -EAGAIN;

@@ -20,7 +20,7 @@
 struct quiesce {
 	struct page *page;
 	struct anon_vma *anon_vma; /* held from lock to unlock; NULL for file pages and unmapped ones */
-	bool was_mapped;	   /* migration entries exist */
+	bool was_mapped;           /* migration entries exist */
 };
 
 /**

@@ -151,12 +151,12 @@ int split_huge_page_to_list(struct page *page, struct list_head *list)
 	struct deferred_split *queue = get_deferred_split_queue(head);
 	unsigned long nr = compound_nr(head);
 	pgoff_t end = U64_MAX;
+	struct xa_state xas;
 	int error;
 
 	VM_BUG_ON_PAGE(!PageLocked(head), head);
 	VM_BUG_ON_PAGE(!PageHead(head), head);
 	ps_charge(this_machine()->costs.split_huge_ns, PS_TIME_MIGRATE);
-	XA_STATE_ORDER(xas, PageAnon(head) ? NULL : &head->mapping->i_pages, PageAnon(head) ? 0 : head->index, 0);
 
 	error = -EBUSY;
 	if (PageWriteback(head))
@@ -167,9 +167,10 @@ int split_huge_page_to_list(struct page *page, struct list_head *list)
 			goto out;
 		anon_vma_lock_write(anon_vma);
 	} else {
-		mapping = head->mapping;
-		if (!mapping)
+		if (!head->mapping)
 			goto out;
+		mapping = head->mapping;
+		xas = xa_state_at(&mapping->i_pages, head->index, 0);
 		xas_split_alloc(&xas, head, compound_order(head), GFP_KERNEL);
 		error = xas_error(&xas);
 		if (error)
@@ -264,7 +265,8 @@ unsigned long deferred_split_scan(nid_t nid, unsigned long nr)
 
 	/* Take pages off the queue with a reference, so that they live without its lock. */
 	spin_lock(&queue->split_queue_lock);
-	list_for_each_safe(pos, next, &queue->split_queue) {
+	list_for_each_safe(pos, next, &queue->split_queue)
+	{
 		struct page *page = container_of(pos, struct page, deferred_list) - 2;
 
 		if (get_page_unless_zero(page)) {
@@ -279,7 +281,8 @@ unsigned long deferred_split_scan(nid_t nid, unsigned long nr)
 	}
 	spin_unlock(&queue->split_queue_lock);
 
-	list_for_each_safe(pos, next, &list) {
+	list_for_each_safe(pos, next, &list)
+	{
 		struct page *page = container_of(pos, struct page, deferred_list) - 2;
 
 		if (trylock_page(page)) {

@@ -21,7 +21,7 @@
 /* Everything that needs a current task. */
 static int init_layers(struct ps_machine *machine, const struct ps_world_settings *settings)
 {
-	struct ps_mem_settings mem = {.contents = settings->contents};
+	struct ps_mem_settings mem = { .contents = settings->contents };
 	int error = ps_mem_init(machine, &mem);
 
 	if (!error)
@@ -54,7 +54,8 @@ static void destroy_layers(struct ps_machine *machine)
 		ps_mem_destroy(machine);
 }
 
-int ps_world_new(const struct ps_machine_spec *spec, const struct ps_world_settings *settings, struct ps_world **ret_world)
+int ps_world_new(const struct ps_machine_spec *spec, const struct ps_world_settings *settings,
+		 struct ps_world **ret_world)
 {
 	static const struct ps_world_settings defaults;
 	struct ps_world *world = ps_zalloc(sizeof(*world));

@@ -35,9 +35,10 @@
 #include "fault/vm_fault.h"
 
 static const char *const fault_kind_names[PS_NR_FAULT_KINDS] = {
-	[PS_FAULT_ANON] = "anonymous",	 [PS_FAULT_ZERO] = "zero page", [PS_FAULT_FILE] = "file",
-	[PS_FAULT_COW] = "copy on write", [PS_FAULT_REUSE] = "reuse",	[PS_FAULT_THP] = "huge page",
-	[PS_FAULT_HINT] = "NUMA hint",	 [PS_FAULT_MIGRATION] = "migration wait",
+	[PS_FAULT_ANON] = "anonymous", [PS_FAULT_ZERO] = "zero page",
+	[PS_FAULT_FILE] = "file",      [PS_FAULT_COW] = "copy on write",
+	[PS_FAULT_REUSE] = "reuse",    [PS_FAULT_THP] = "huge page",
+	[PS_FAULT_HINT] = "NUMA hint", [PS_FAULT_MIGRATION] = "migration wait",
 };
 
 const char *ps_fault_kind_name(enum ps_fault_kind kind)
@@ -693,7 +694,7 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 
 vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags)
 {
-	struct vm_fault vmf = {.vma = vma, .address = addr & PAGE_MASK, .flags = flags};
+	struct vm_fault vmf = { .vma = vma, .address = addr & PAGE_MASK, .flags = flags };
 	struct mm_struct *mm = vma->vm_mm;
 	vm_fault_t ret;
 	pmd_t pmd;

@@ -216,7 +216,7 @@ static int copy_huge_pmd(struct copy *copy, pmd_t *dst_pmd, pmd_t *src_pmd, u64 
 static int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src)
 {
 	struct page_tables *spt = &src->vm_mm->pt;
-	struct copy copy = {.dst = dst, .src = src};
+	struct copy copy = { .dst = dst, .src = src };
 	u64 addr = src->vm_start;
 	pmd_t *src_pmd;
 

@@ -28,8 +28,7 @@ bool transhuge_vma_suitable(const struct vm_area_struct *vma, u64 addr)
 	u64 haddr = addr & pmd_mask(pt);
 
 	/* In a file the huge page's place is fixed: the mapping must agree with it. */
-	if (!vma_is_anonymous(vma) &&
-	    (((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff) & (hpage_pmd_nr(pt) - 1)))
+	if (!vma_is_anonymous(vma) && (((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff) & (hpage_pmd_nr(pt) - 1)))
 		return false;
 	return haddr >= vma->vm_start && haddr + pmd_size(pt) <= vma->vm_end;
 }
@@ -74,8 +73,7 @@ struct page *mm_get_huge_zero_page(struct mm_struct *mm)
 	if (mm->huge_zero)
 		return faults->huge_zero_page;
 	if (!faults->huge_zero_page) {
-		struct page *page =
-			alloc_pages((GFP_TRANSHUGE | __GFP_ZERO) & ~(gfp_t)(__GFP_MOVABLE | __GFP_COMP), order);
+		struct page *page = alloc_pages((GFP_TRANSHUGE | __GFP_ZERO) & ~(gfp_t)__GFP_MOVABLE, order);
 
 		if (!page) {
 			count_vm_event(THP_ZERO_PAGE_ALLOC_FAILED);

@@ -17,7 +17,7 @@
 
 static int change_flags(struct vm_area_struct *vma, u64 start, u64 end, u64 vm_flags)
 {
-	struct vma_attributes attributes = {.vm_flags = vm_flags, .policy = vma->vm_policy};
+	struct vma_attributes attributes = { .vm_flags = vm_flags, .policy = vma->vm_policy };
 	int error;
 
 	if (vma->vm_flags == vm_flags)
@@ -57,6 +57,8 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 {
 	struct inode *inode = vma->vm_mapping ? vma->vm_mapping->host : NULL;
 	pgoff_t first = vma->vm_pgoff + ((start - vma->vm_start) >> PAGE_SHIFT);
+	struct mm_struct *mm = vma->vm_mm;
+	int error;
 
 	switch (advice) {
 	case PS_MADV_DONTNEED:
@@ -77,9 +79,15 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 			return -EINVAL;
 		if (!inode)
 			return -EINVAL;
-		if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
+		if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
 			return -EACCES;
-		return file_punch_hole(inode, first, first + ((end - start) >> PAGE_SHIFT));
+		/* The file's locks come before mmap_lock: let go of it. The VMA may be gone afterwards. */
+		ihold(inode);
+		mmap_read_unlock(mm);
+		error = file_punch_hole(inode, first, first + ((end - start) >> PAGE_SHIFT));
+		iput(inode);
+		mmap_read_lock(mm);
+		return error;
 	case PS_MADV_WILLNEED:
 		return 0; /* no readahead: see differences */
 	default:

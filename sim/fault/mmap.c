@@ -296,7 +296,7 @@ static int unmap_locked(struct mm_struct *mm, u64 start, u64 end);
 int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned int flags, struct inode *inode,
 	    pgoff_t pgoff)
 {
-	struct vma_attributes attributes = {.vm_flags = vm_flags_of(prot, flags, inode)};
+	struct vma_attributes attributes = { .vm_flags = vm_flags_of(prot, flags, inode) };
 	struct inode *shmem = NULL;
 	struct vm_area_struct *vma, *prev;
 	struct address_space *mapping;
@@ -327,7 +327,8 @@ int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned
 	mapping = inode ? inode->i_mapping : NULL;
 
 	vma = find_vma(mm, addr);
-	prev = vma ? vma_prev(vma) : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
+	prev = vma ? vma_prev(vma)
+		   : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
 	vma = vma_merge(mm, prev, NULL, addr, addr + len, mapping, pgoff, NULL, &attributes);
 	if (!vma) {
 		vma = vm_area_alloc(mm);
@@ -365,7 +366,8 @@ static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 s
 	struct mmu_gather tlb;
 	u64 floor, ceiling;
 
-	prev = next ? vma_prev(next) : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
+	prev = next ? vma_prev(next)
+		    : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
 	floor = prev ? prev->vm_end : 0;
 	ceiling = next ? next->vm_start : task_size(&mm->pt);
 	lru_add_drain();
@@ -582,7 +584,7 @@ static u64 move_page_tables(struct vm_area_struct *vma, u64 old_addr, u64 new_ad
 		move_ptes(vma, old_pmd, old_addr, next, new_pmd, new_addr);
 		if (need_rmap_locks)
 			rmap_trees_unlock(vma->vm_mapping, vma->anon_vma);
-next:
+	next:
 		new_addr += next - old_addr;
 		old_addr = next;
 		cond_resched();
@@ -594,7 +596,7 @@ next:
 static struct vm_area_struct *copy_vma(struct vm_area_struct *vma, u64 addr, u64 len, pgoff_t pgoff,
 				       bool *need_rmap_locks)
 {
-	struct vma_attributes attributes = {.vm_flags = vma->vm_flags, .policy = vma->vm_policy};
+	struct vma_attributes attributes = { .vm_flags = vma->vm_flags, .policy = vma->vm_policy };
 	struct mm_struct *mm = vma->vm_mm;
 	struct vm_area_struct *next, *prev, *fresh;
 

@@ -54,7 +54,8 @@ static bool numa_wants_hint(struct vm_area_struct *vma, struct page *page)
 	return true;
 }
 
-static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 end, pgprot_t prot, unsigned int flags)
+static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 end, pgprot_t prot,
+			     unsigned int flags)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	bool numa = flags & MM_CP_PROT_NUMA;
@@ -85,8 +86,8 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 			if (!is_writable_migration_entry(swp))
 				continue;
 			/* Write permission comes back by a fault, once the page is mapped again. */
-			entry = swp_entry_to_pte(swp_entry(PageAnon(page) ? SWP_MIGRATION_READ_EXCLUSIVE : SWP_MIGRATION_READ,
-							   swp_offset(swp)));
+			entry = swp_entry_to_pte(swp_entry(
+				PageAnon(page) ? SWP_MIGRATION_READ_EXCLUSIVE : SWP_MIGRATION_READ, swp_offset(swp)));
 			entry.val |= old.val & (_SWP_SOFT_DIRTY | _SWP_YOUNG | _SWP_DIRTY);
 			set_pte_at(ptep, entry);
 			pages++;
@@ -113,8 +114,8 @@ static long change_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, pg
 
 		if (is_writable_migration_entry(swp)) {
 			bool anon = PageAnon(pfn_swap_entry_to_page(swp));
-			pmd_t entry = swp_entry_to_pmd(swp_entry(
-				anon ? SWP_MIGRATION_READ_EXCLUSIVE : SWP_MIGRATION_READ, swp_offset(swp)));
+			pmd_t entry = swp_entry_to_pmd(
+				swp_entry(anon ? SWP_MIGRATION_READ_EXCLUSIVE : SWP_MIGRATION_READ, swp_offset(swp)));
 
 			entry.val |= old.val & (_SWP_SOFT_DIRTY | _SWP_YOUNG | _SWP_DIRTY);
 			set_pmd_at(pmd, entry);
@@ -176,7 +177,7 @@ long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned 
 static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 vm_flags)
 {
 	struct vm_area_struct *vma = *vmap;
-	struct vma_attributes attributes = {.policy = vma->vm_policy};
+	struct vma_attributes attributes = { .policy = vma->vm_policy };
 	unsigned int flags = 0;
 	int error;
 

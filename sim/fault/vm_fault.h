@@ -14,7 +14,7 @@ struct vm_fault {
 	unsigned int flags;
 	pmd_t *pmd;
 	pmd_t orig_pmd; /* what was seen before the lock */
-	pte_t *pte;	/* valid while ptl is held */
+	pte_t *pte;     /* valid while ptl is held */
 	pte_t orig_pte;
 	spinlock_t *ptl;
 	struct page *page; /* the file page, locked and referenced */

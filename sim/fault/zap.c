@@ -215,7 +215,8 @@ static void unmap_mapping_range_tree(struct address_space *mapping, pgoff_t firs
 	struct interval_tree_node *node;
 
 	i_mmap_lock_read(mapping);
-	interval_tree_foreach (node, &mapping->i_mmap, first, last) {
+	interval_tree_foreach(node, &mapping->i_mmap, first, last)
+	{
 		struct vm_area_struct *vma = container_of(node, struct vm_area_struct, shared);
 		pgoff_t from = ps_max(first, vma->vm_pgoff);
 		pgoff_t to = ps_min(last, vma->vm_pgoff + vma_pages(vma) - 1);
@@ -228,7 +229,7 @@ static void unmap_mapping_range_tree(struct address_space *mapping, pgoff_t firs
 
 void unmap_mapping_pages(struct address_space *mapping, pgoff_t start, pgoff_t nr, bool even_cows)
 {
-	struct zap_details details = {.keep_cows = !even_cows};
+	struct zap_details details = { .keep_cows = !even_cows };
 	pgoff_t last = nr ? start + nr - 1 : U64_MAX;
 
 	if (last < start)
@@ -238,7 +239,7 @@ void unmap_mapping_pages(struct address_space *mapping, pgoff_t start, pgoff_t n
 
 void unmap_mapping_page(struct page *page)
 {
-	struct zap_details details = {.keep_cows = true, .single = compound_head(page)};
+	struct zap_details details = { .keep_cows = true, .single = compound_head(page) };
 	pgoff_t first = page_to_pgoff(compound_head(page));
 
 	VM_BUG_ON_PAGE(!PageLocked(page), page);

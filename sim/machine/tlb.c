@@ -2,7 +2,7 @@
 /*
  * The cold half of the TLB: making, filling, flushing and showing. The hot half and the picture are in tlb.h.
  *
- * Removing an entry clears its recent bits, which makes its ways candidates for the next fill.
+ * Removing an entry clears its recent bit, which makes its way a candidate for the next fill.
  */
 #include <string.h>
 
@@ -10,7 +10,6 @@
 #include <pagesim/tlb.h>
 
 static_assert(sizeof(struct ps_tlb_l2_set) == 64, "a set's search is one host cache line");
-static_assert(sizeof(struct ps_tlb_l1_set) == 32, "two first-level sets a host cache line");
 
 static const struct ps_tlb_geometry skylake = {
 	.l1_small_entries = 64,
@@ -30,16 +29,16 @@ static bool geometry_unset(const struct ps_tlb_geometry *g)
 const char *ps_tlb_geometry_check(const struct ps_tlb_geometry *g)
 {
 	const struct {
-		u32 entries, ways, most_ways;
+		u32 entries, ways, least_ways, most_ways;
 		const char *ways_text, *sets_text;
 	} level[] = {
-		{ g->l1_small_entries, g->l1_small_ways, PS_TLB_L1_WAYS,
-		  "first-level TLB for base pages: ways are not 2 .. 8",
+		{ g->l1_small_entries, g->l1_small_ways, 1, 1024,
+		  "first-level TLB for base pages: ways are not 1 .. 1024",
 		  "first-level TLB for base pages: entries / ways is not a power of two" },
-		{ g->l1_huge_entries, g->l1_huge_ways, PS_TLB_L1_WAYS,
-		  "first-level TLB for huge pages: ways are not 2 .. 8",
+		{ g->l1_huge_entries, g->l1_huge_ways, 1, 1024,
+		  "first-level TLB for huge pages: ways are not 1 .. 1024",
 		  "first-level TLB for huge pages: entries / ways is not a power of two" },
-		{ g->l2_entries, g->l2_ways, PS_TLB_L2_WAYS, "second-level TLB: ways are not 2 .. 16",
+		{ g->l2_entries, g->l2_ways, 2, PS_TLB_L2_WAYS, "second-level TLB: ways are not 2 .. 16",
 		  "second-level TLB: entries / ways is not a power of two" },
 	};
 
@@ -48,25 +47,17 @@ const char *ps_tlb_geometry_check(const struct ps_tlb_geometry *g)
 	for (size_t i = 0; i < ARRAY_SIZE(level); i++) {
 		u32 sets;
 
-		if (level[i].ways < 2 || level[i].ways > level[i].most_ways)
+		if (level[i].ways < level[i].least_ways || level[i].ways > level[i].most_ways)
 			return level[i].ways_text;
 		sets = level[i].entries / level[i].ways;
 		if (!sets || level[i].entries % level[i].ways || (sets & (sets - 1)))
 			return level[i].sets_text;
 	}
-	/* A place in the second level + 1 must fit 16 bits. */
-	if (g->l2_entries / g->l2_ways > 65536 / PS_TLB_L2_WAYS / 2)
-		return "second-level TLB: more than 2048 sets";
-	/* Then the set in the second level decides the set in the first. */
-	if (g->l1_small_entries / g->l1_small_ways > g->l2_entries / g->l2_ways ||
-	    g->l1_huge_entries / g->l1_huge_ways > g->l2_entries / g->l2_ways)
-		return "second-level TLB: fewer sets than a first level, which it must include";
+	if (g->l2_entries / g->l2_ways > 4096)
+		return "second-level TLB: more than 4096 sets";
+	if (g->l1_small_entries > g->l2_entries || g->l1_huge_entries > g->l2_entries)
+		return "second-level TLB: smaller than a first level, which it must include";
 	return NULL;
-}
-
-static unsigned nr_l1_sets(const struct ps_tlb *tlb)
-{
-	return tlb->l1_mask[0] + 1 + tlb->l1_mask[1] + 1;
 }
 
 static u32 nr_places(const struct ps_tlb *tlb)
@@ -77,15 +68,17 @@ static u32 nr_places(const struct ps_tlb *tlb)
 static void clear_sets(struct ps_tlb *tlb)
 {
 	memset(tlb->l2, 0, sizeof(*tlb->l2) * (tlb->l2_mask + 1));
+	memset(tlb->recent, 0, sizeof(*tlb->recent) * (tlb->l2_mask + 1));
 	memset(tlb->entry, 0, sizeof(*tlb->entry) * nr_places(tlb));
-	memset(tlb->l1, 0, sizeof(*tlb->l1) * nr_l1_sets(tlb));
+	for (unsigned huge = 0; huge < 2; huge++)
+		memset(tlb->turn[huge], 0, sizeof(*tlb->turn[huge]) * (tlb->l1_mask[huge] + 1));
 	tlb->nr_huge = 0;
 }
 
 int ps_tlb_init(struct ps_tlb *tlb, const struct ps_tlb_geometry *geometry, unsigned huge_shift)
 {
 	const struct ps_tlb_geometry *g = geometry && !geometry_unset(geometry) ? geometry : &skylake;
-	size_t l2_bytes, entry_bytes, l1_bytes;
+	size_t l2_bytes, entry_bytes, turn_bytes, recent_bytes;
 
 	if (ps_tlb_geometry_check(g) || !huge_shift || huge_shift > 9)
 		return -EINVAL;
@@ -95,19 +88,21 @@ int ps_tlb_init(struct ps_tlb *tlb, const struct ps_tlb_geometry *geometry, unsi
 	tlb->l2_all = (1u << g->l2_ways) - 1;
 	tlb->l1_mask[0] = g->l1_small_entries / g->l1_small_ways - 1;
 	tlb->l1_mask[1] = g->l1_huge_entries / g->l1_huge_ways - 1;
-	tlb->l1_first[1] = tlb->l1_mask[0] + 1;
-	tlb->l1_all[0] = 0x5555u & ((1u << (2 * g->l1_small_ways)) - 1);
-	tlb->l1_all[1] = 0x5555u & ((1u << (2 * g->l1_huge_ways)) - 1);
+	tlb->l1_ways[0] = g->l1_small_ways;
+	tlb->l1_ways[1] = g->l1_huge_ways;
 	tlb->huge_shift = huge_shift;
 	l2_bytes = sizeof(*tlb->l2) * (tlb->l2_mask + 1);
 	entry_bytes = sizeof(*tlb->entry) * nr_places(tlb);
-	l1_bytes = sizeof(*tlb->l1) * nr_l1_sets(tlb);
-	tlb->memory = ps_alloc_aligned(64, l2_bytes + entry_bytes + l1_bytes);
+	turn_bytes = sizeof(u16) * (tlb->l1_mask[0] + 1 + tlb->l1_mask[1] + 1);
+	recent_bytes = sizeof(u16) * (tlb->l2_mask + 1);
+	tlb->memory = ps_alloc_aligned(64, l2_bytes + entry_bytes + turn_bytes + recent_bytes);
 	if (!tlb->memory)
 		return -ENOMEM;
 	tlb->l2 = (struct ps_tlb_l2_set *)tlb->memory;
 	tlb->entry = (struct ps_tlb_entry *)(void *)((char *)tlb->memory + l2_bytes);
-	tlb->l1 = (struct ps_tlb_l1_set *)(void *)((char *)tlb->memory + l2_bytes + entry_bytes);
+	tlb->turn[0] = (u16 *)(void *)((char *)tlb->memory + l2_bytes + entry_bytes);
+	tlb->turn[1] = tlb->turn[0] + tlb->l1_mask[0] + 1;
+	tlb->recent = tlb->turn[1] + tlb->l1_mask[1] + 1;
 	clear_sets(tlb);
 	return 0;
 }
@@ -123,37 +118,26 @@ static u64 tag_page(u64 tag)
 	return (tag & ((1ull << 38) - 1)) >> 1;
 }
 
-/* Forget the entry at @place, at both levels. */
-void ps_tlb_lose(struct ps_tlb *tlb, u32 place)
+/* Forget the entry at @place. */
+static void lose(struct ps_tlb *tlb, u32 place)
 {
 	struct ps_tlb_l2_set *set = &tlb->l2[place / PS_TLB_L2_WAYS];
 	struct ps_tlb_entry *entry = &tlb->entry[place];
 	u32 way = place % PS_TLB_L2_WAYS;
-	unsigned huge = entry->tag & 1;
-	struct ps_tlb_l1_set *l1;
 
-	if (!entry->tag)
-		return;
-	l1 = ps_tlb_l1_of(tlb, huge, tag_page(entry->tag));
-	for (unsigned w = 0; w < PS_TLB_L1_WAYS; w++)
-		if (l1->place[w] == place + 1) {
-			l1->place[w] = 0;
-			l1->recent &= ~(1u << (2 * w));
-		}
-	tlb->nr_huge -= huge;
+	tlb->nr_huge -= entry->tag & 1;
 	entry->tag = 0;
 	entry->word = 0;
 	set->partial[way] = 0;
-	set->recent &= ~(1u << way);
+	tlb->recent[place / PS_TLB_L2_WAYS] &= (u16) ~(1u << way);
 }
 
 /* Place of an entry, or -1. */
 static int find(const struct ps_tlb *tlb, u32 asid, u64 page, unsigned huge)
 {
-	u32 set = (u32)page & tlb->l2_mask;
-	int way = ps_tlb_find(&tlb->l2[set], &tlb->entry[set * PS_TLB_L2_WAYS], ps_tlb_tag(asid, page, huge));
+	u32 set = (u32)page & tlb->l2_mask, bit = ps_tlb_find(tlb, set, ps_tlb_tag(asid, page, huge));
 
-	return way < 0 ? -1 : (int)(set * PS_TLB_L2_WAYS) + way;
+	return bit ? (int)(set * PS_TLB_L2_WAYS) + __builtin_ctz(bit) : -1;
 }
 
 u64 ps_tlb_probe(struct ps_tlb *tlb, u32 asid, u64 vpn)
@@ -175,17 +159,16 @@ void ps_tlb_insert(struct ps_tlb *tlb, u32 asid, u64 vpn, pfn_t pfn, nid_t nid, 
 {
 	unsigned huge = !!(flags & PS_TLB_HUGE);
 	u64 page = huge ? vpn >> tlb->huge_shift : vpn;
-	u32 set = (u32)page & tlb->l2_mask;
-	int place;
+	u32 set = (u32)page & tlb->l2_mask, bit;
 
 	ps_tlb_lock(tlb);
-	place = find(tlb, asid, page, huge);
-	if (place < 0) {
-		ps_tlb_fill_locked(tlb, asid, page, pfn, nid, flags);
+	bit = ps_tlb_find(tlb, set, ps_tlb_tag(asid, page, huge));
+	if (!bit) {
+		ps_tlb_fill_locked(tlb, asid, huge, page, ps_tlb_word(pfn, nid, flags));
 	} else {
-		tlb->entry[place].word = ps_tlb_word(pfn, nid, flags);
-		tlb->l2[set].recent = ps_tlb_used(tlb->l2[set].recent, (u32)place % PS_TLB_L2_WAYS, tlb->l2_all);
-		ps_tlb_l1_use(ps_tlb_l1_of(tlb, huge, page), tlb->l1_all[huge], (u32)place);
+		tlb->entry[set * PS_TLB_L2_WAYS + (u32)__builtin_ctz(bit)].word = ps_tlb_word(pfn, nid, flags);
+		tlb->l2[set].turn[__builtin_ctz(bit)] = ++tlb->turn[huge][page & tlb->l1_mask[huge]];
+		tlb->recent[set] = (u16)ps_tlb_used(tlb->recent[set], bit, tlb->l2_all);
 	}
 	ps_tlb_unlock(tlb);
 }
@@ -196,7 +179,7 @@ static unsigned flush_one(struct ps_tlb *tlb, u32 asid, u64 page, unsigned huge)
 
 	if (place < 0)
 		return 0;
-	ps_tlb_lose(tlb, (u32)place);
+	lose(tlb, (u32)place);
 	return 1;
 }
 
@@ -216,7 +199,7 @@ static unsigned flush_scan(struct ps_tlb *tlb, u32 asid, u64 first, u64 last)
 
 		if (!tag || tag >> 38 != asid || page > last >> shift || page < first >> shift)
 			continue;
-		ps_tlb_lose(tlb, place);
+		lose(tlb, place);
 		n++;
 	}
 	return n;

@@ -2,8 +2,9 @@
 /*
  * Making and destroying compound pages, and the queue of THPs waiting to be split.
  *
- * prep_compound_page writes every tail before its head can be found: get_page_unless_zero on the head is what publishes
- * the page. free_pages_prepare (page_alloc.c) takes the tails apart again.
+ * The allocator gives a page its first reference and then makes it compound, as Linux does: who finds the frame by its
+ * number may hold a reference while the tails are still being written, and has to look at what it got after that.
+ * free_pages_prepare (page_alloc.c) takes the tails apart again.
  *
  * Locking: split_queue_lock is taken by the last reference's holder, so it ranks inside everything a page may be put
  * under.

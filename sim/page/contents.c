@@ -10,7 +10,7 @@
 
 #include "page/frames.h"
 
-static const char *const contents_names[PS_NR_CONTENTS] = {"none", "tag", "bytes"};
+static const char *const contents_names[PS_NR_CONTENTS] = { "none", "tag", "bytes" };
 
 enum ps_contents ps_contents_mode(void)
 {

@@ -117,7 +117,8 @@ static void lru_add_fn(struct lruvec *lruvec, struct page *page)
 	} else {
 		ClearPageActive(page);
 		SetPageUnevictable(page);
-		page->mlock_count = PageMlocked(page);
+		/* Too low rather than too high: who mlocked it may count it yet, and reclaim mends what is too low. */
+		page->mlock_count = 0;
 		if (!was_unevictable)
 			__count_vm_events(UNEVICTABLE_PGCULLED, nr);
 	}
@@ -247,7 +248,7 @@ static void batch_flush(struct page_batch *batch, enum lru_batch_kind kind)
 	if (lruvec)
 		spin_unlock(&lruvec->lru_lock);
 	release_pages(batch->pages, (int)batch->nr);
-	batch->nr = 0;
+	ps_show(batch->nr, 0);
 }
 
 /** Put a page, referenced here, into the running CPU's batch. */
@@ -258,7 +259,8 @@ static void batch_add(struct page *page, enum lru_batch_kind kind)
 
 	get_page(page);
 	spin_lock(&cpu->lock);
-	batch->pages[batch->nr++] = page;
+	batch->pages[batch->nr] = page;
+	ps_show(batch->nr, batch->nr + 1);
 	if (batch->nr == PAGEVEC_SIZE || PageHead(page) || lru_cache_disabled())
 		batch_flush(batch, kind);
 	spin_unlock(&cpu->lock);

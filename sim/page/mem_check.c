@@ -33,8 +33,8 @@ struct zone_count {
 	unsigned long mlocked;
 };
 
-__attribute__((format(printf, 4, 5))) static void fault(struct check *c, const struct zone *zone, const struct page *page,
-							const char *format, ...)
+__attribute__((format(printf, 4, 5))) static void fault(struct check *c, const struct zone *zone,
+							const struct page *page, const char *format, ...)
 {
 	if (c->nr < c->max) {
 		struct ps_mem_fault *f = &c->faults[c->nr];
@@ -139,7 +139,8 @@ static void check_free_area(struct check *c, struct zone *zone, struct zone_coun
 		if (pfn & ((1UL << order) - 1))
 			fault(c, zone, page, "M2 free block %lu of order %u is not aligned", (unsigned long)pfn, order);
 		if (!raw_buddy(page) || page->private_data != order)
-			fault(c, zone, page, "M2 free block %lu of order %u does not say so", (unsigned long)pfn, order);
+			fault(c, zone, page, "M2 free block %lu of order %u does not say so", (unsigned long)pfn,
+			      order);
 		if ((mt == MIGRATE_ISOLATE) != (raw_pageblock_type(c, zone, pfn) == MIGRATE_ISOLATE))
 			fault(c, zone, page, "M2 free block %lu is on the list of type %d, its pageblock is type %d",
 			      (unsigned long)pfn, mt, raw_pageblock_type(c, zone, pfn));
@@ -151,8 +152,8 @@ static void check_free_area(struct check *c, struct zone *zone, struct zone_coun
 			bool buddy_isolated = raw_pageblock_type(c, zone, buddy_pfn) == MIGRATE_ISOLATE;
 
 			if (raw_buddy(buddy) && buddy->private_data == order && isolated == buddy_isolated)
-				fault(c, zone, page, "M2 buddies %lu and %lu of order %u are both free", (unsigned long)pfn,
-				      (unsigned long)buddy_pfn, order);
+				fault(c, zone, page, "M2 buddies %lu and %lu of order %u are both free",
+				      (unsigned long)pfn, (unsigned long)buddy_pfn, order);
 		}
 		mark_free(c, zone, count, page, 1UL << order, "in a free block");
 		(*ret_blocks)++;
@@ -254,7 +255,8 @@ static void check_allocated_frame(struct check *c, const struct zone *zone, stru
 
 		count->lru[lru] += raw_nr(page);
 		if (listed == (lru == LRU_UNEVICTABLE))
-			fault(c, zone, page, "M5 frame %lu has PG_lru and is %s", pfn, listed ? "listed" : "on no list");
+			fault(c, zone, page, "M5 frame %lu has PG_lru and is %s", pfn,
+			      listed ? "listed" : "on no list");
 		if (!page->_refcount.counter)
 			fault(c, zone, page, "M5 frame %lu is on the LRU without a reference", pfn);
 	} else if (listed) {
@@ -280,8 +282,9 @@ static void check_zone_lists(struct check *c, struct zone *zone, struct zone_cou
 			check_free_area(c, zone, count, order, mt, &blocks,
 					mt == MIGRATE_ISOLATE ? &isolated : &free_pages);
 		if (blocks != zone->free_area[order].nr_free)
-			fault(c, zone, NULL, "M4 node %d zone %d counts %lu free blocks of order %u, its lists hold %lu",
-			      zone->node, zone->zid, zone->free_area[order].nr_free, order, blocks);
+			fault(c, zone, NULL,
+			      "M4 node %d zone %d counts %lu free blocks of order %u, its lists hold %lu", zone->node,
+			      zone->zid, zone->free_area[order].nr_free, order, blocks);
 		if (blocks && order > c->machine->pt_bits + 1)
 			fault(c, zone, NULL, "M2 a free block of order %u", order);
 	}
@@ -291,7 +294,9 @@ static void check_zone_lists(struct check *c, struct zone *zone, struct zone_cou
 	if ((s64)free_pages != raw_zone_counter(c, zone, NR_FREE_PAGES))
 		fault(c, zone, NULL, "M4 node %d zone %d counts %lld free pages, %lu are free", zone->node, zone->zid,
 		      (long long)raw_zone_counter(c, zone, NR_FREE_PAGES), free_pages);
-	for (i = 0; i <= ((zone_end_pfn(zone) - 1) >> c->machine->pt_bits) - (zone->zone_start_pfn >> c->machine->pt_bits); i++)
+	for (i = 0;
+	     i <= ((zone_end_pfn(zone) - 1) >> c->machine->pt_bits) - (zone->zone_start_pfn >> c->machine->pt_bits);
+	     i++)
 		nr_isolate += (zone->pageblock_types[i] ^ MIGRATE_MOVABLE) == MIGRATE_ISOLATE;
 	if (nr_isolate != zone->nr_isolate_pageblock)
 		fault(c, zone, NULL, "M4 node %d zone %d counts %lu isolated pageblocks, there are %lu", zone->node,
@@ -302,7 +307,8 @@ static void check_lru_lists(struct check *c, struct pglist_data *pgdat, struct z
 {
 	enum lru_list lru;
 
-	for_each_lru(lru) {
+	for_each_lru(lru)
+	{
 		const struct list_head *head = &pgdat->__lruvec.lists[lru], *entry;
 		unsigned long limit = pgdat->node_present_pages + 1;
 
@@ -310,15 +316,14 @@ static void check_lru_lists(struct check *c, struct pglist_data *pgdat, struct z
 			const struct page *page = container_of(entry, struct page, lru);
 			const struct zone *zone;
 
-			for_each_zone_of(pgdat, zone)
-				if (in_zone(c, zone, page, 1))
-					break;
+			for_each_zone_of(pgdat, zone) if (in_zone(c, zone, page, 1)) break;
 			if (!limit-- || zone == pgdat->node_zones + MAX_NR_ZONES || entry->next->prev != entry) {
 				fault(c, NULL, page, "M5 LRU list %d of node %d is broken", (int)lru, pgdat->node_id);
 				break;
 			}
 			if (__test_and_set_bit(raw_pfn(c, page) - zone->zone_start_pfn, count[zone->zid].lru_map))
-				fault(c, zone, page, "M5 frame %lu is on two LRU lists", (unsigned long)raw_pfn(c, page));
+				fault(c, zone, page, "M5 frame %lu is on two LRU lists",
+				      (unsigned long)raw_pfn(c, page));
 			if (raw_lru(page) != (int)lru)
 				fault(c, zone, page, "M5 frame %lu is on LRU list %d, its flags say %d",
 				      (unsigned long)raw_pfn(c, page), (int)lru, raw_lru(page));
@@ -330,11 +335,13 @@ static void check_lru_counters(struct check *c, const struct pglist_data *pgdat,
 {
 	enum lru_list lru;
 
-	for_each_lru(lru) {
+	for_each_lru(lru)
+	{
 		const struct zone *zone;
 		unsigned long sum = 0;
 
-		for_each_zone_of(pgdat, zone) {
+		for_each_zone_of(pgdat, zone)
+		{
 			s64 v = raw_zone_counter(c, zone, (int)NR_ZONE_INACTIVE_ANON + (int)lru);
 
 			sum += count[zone->zid].lru[lru];
@@ -364,7 +371,8 @@ static void check_split_queue(struct check *c, struct pglist_data *pgdat)
 		}
 		if (!raw_head(head) || head[1].compound_dtor != TRANSHUGE_PAGE_DTOR || !head->_refcount.counter ||
 		    page_to_nid(head) != pgdat->node_id)
-			fault(c, NULL, head, "M8 split queue of node %d holds a page that is no THP of its", pgdat->node_id);
+			fault(c, NULL, head, "M8 split queue of node %d holds a page that is no THP of its",
+			      pgdat->node_id);
 		len++;
 	}
 	if (len != queue->split_queue_len)
@@ -380,7 +388,8 @@ static int check_node(struct check *c, struct pglist_data *pgdat)
 	unsigned long i;
 
 	memset(count, 0, sizeof(count));
-	for_each_zone_of(pgdat, zone) {
+	for_each_zone_of(pgdat, zone)
+	{
 		unsigned long bytes = BITS_TO_LONGS(zone->frontier - zone->zone_start_pfn + 1) * sizeof(long);
 
 		count[zone->zid].free_map = ps_zalloc(bytes);
@@ -389,7 +398,8 @@ static int check_node(struct check *c, struct pglist_data *pgdat)
 			goto out_free;
 	}
 	check_lru_lists(c, pgdat, count);
-	for_each_zone_of(pgdat, zone) {
+	for_each_zone_of(pgdat, zone)
+	{
 		struct zone_count *z = &count[zone->zid];
 		const struct page *page = c->machine->mem_map + zone->zone_start_pfn;
 
@@ -440,7 +450,7 @@ static void check_batch(struct check *c, const struct page_batch *batch, unsigne
 
 int ps_mem_check(struct ps_machine *machine, struct ps_mem_fault *faults, int max)
 {
-	struct check c = {.machine = machine, .stats = ps_current->stats, .faults = faults, .max = max};
+	struct check c = { .machine = machine, .stats = ps_current->stats, .faults = faults, .max = max };
 	unsigned int nid, cpu;
 	int kind;
 
@@ -463,7 +473,8 @@ unsigned long ps_mem_allocated_pages(struct ps_machine *machine)
 	for (nid = 0; nid < machine->nr_nodes; nid++) {
 		const struct zone *zone;
 
-		for_each_zone_of(machine->node_data[nid], zone) {
+		for_each_zone_of(machine->node_data[nid], zone)
+		{
 			if (!populated_zone(zone))
 				continue;
 			sum += zone->frontier - zone->zone_start_pfn;

@@ -127,7 +127,7 @@ static void mlock_flush(struct page_batch *batch)
 	if (lruvec)
 		spin_unlock(&lruvec->lru_lock);
 	release_pages(batch->pages, (int)batch->nr);
-	batch->nr = 0;
+	ps_show(batch->nr, 0);
 }
 
 static void mlock_batch_add(struct page *page, unsigned long mark)
@@ -137,7 +137,8 @@ static void mlock_batch_add(struct page *page, unsigned long mark)
 
 	get_page(page);
 	spin_lock(&cpu->lock);
-	batch->pages[batch->nr++] = mlock_mark(page, mark);
+	batch->pages[batch->nr] = mlock_mark(page, mark);
+	ps_show(batch->nr, batch->nr + 1);
 	if (batch->nr == PAGEVEC_SIZE || PageHead(page) || lru_cache_disabled())
 		mlock_flush(batch);
 	spin_unlock(&cpu->lock);

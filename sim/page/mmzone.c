@@ -25,10 +25,10 @@
 #include "page/buddy.h"
 
 /* lowmem_reserve_ratio: how much of a zone requests that could go to higher zones must leave alone, as 1 / ratio. */
-static const unsigned int lowmem_reserve_ratio[MAX_NR_ZONES] = {[ZONE_NORMAL] = 32, [ZONE_MOVABLE] = 0};
+static const unsigned int lowmem_reserve_ratio[MAX_NR_ZONES] = { [ZONE_NORMAL] = 32, [ZONE_MOVABLE] = 0 };
 
-#define MIN_FREE_KBYTES_LEAST 128UL
-#define MIN_FREE_KBYTES_MOST 262144UL
+#define MIN_FREE_KBYTES_LEAST          128UL
+#define MIN_FREE_KBYTES_MOST           262144UL
 #define WATERMARK_SCALE_FACTOR_DEFAULT 10
 
 static unsigned long int_sqrt(unsigned long x)
@@ -100,8 +100,7 @@ struct pglist_data *pgdat_new(struct ps_mem *mem, nid_t nid)
 	pgdat->node_spanned_pages = node->present_pages;
 	pgdat->__lruvec.pgdat = pgdat;
 	spin_lock_init(&pgdat->__lruvec.lru_lock, LRU_LOCK);
-	for_each_lru(lru)
-		INIT_LIST_HEAD(&pgdat->__lruvec.lists[lru]);
+	for_each_lru(lru) INIT_LIST_HEAD(&pgdat->__lruvec.lists[lru]);
 	spin_lock_init(&pgdat->deferred_split_queue.split_queue_lock, SPLIT_QUEUE_LOCK);
 	INIT_LIST_HEAD(&pgdat->deferred_split_queue.split_queue);
 	if (zone_init(&pgdat->node_zones[ZONE_NORMAL], pgdat, ZONE_NORMAL, node->start_pfn, normal) ||
@@ -120,7 +119,8 @@ void pgdat_free(struct pglist_data *pgdat)
 
 	if (!pgdat)
 		return;
-	for_each_zone_of(pgdat, zone) {
+	for_each_zone_of(pgdat, zone)
+	{
 		if (ps_current && ps_current->stats)
 			__mod_zone_page_state(zone, NR_FREE_PAGES, -(long)zone_page_state(zone, NR_FREE_PAGES));
 		ps_free(zone->pageblock_types);
@@ -177,7 +177,7 @@ static void zonelist_add_node(struct zonelist *list, struct pglist_data *pgdat)
 
 int build_all_zonelists(struct ps_machine *machine)
 {
-	int node_load[MAX_NUMNODES] = {0};
+	int node_load[MAX_NUMNODES] = { 0 };
 	nid_t nid;
 
 	for (nid = 0; nid < (nid_t)machine->nr_nodes; nid++) {
@@ -312,7 +312,8 @@ static void calculate_totalreserve_pages(struct ps_mem *mem)
 	for (nid = 0; nid < (nid_t)mem->machine->nr_nodes; nid++) {
 		struct zone *zone;
 
-		for_each_zone_of(mem->machine->node_data[nid], zone) {
+		for_each_zone_of(mem->machine->node_data[nid], zone)
+		{
 			long max = 0;
 			int j;
 
@@ -337,7 +338,8 @@ void setup_per_zone_wmarks(void)
 		mem->watermark_scale_factor = WATERMARK_SCALE_FACTOR_DEFAULT;
 	mem->min_free_kbytes = machine->spec->min_free_kbytes;
 	for (nid = 0; nid < (nid_t)machine->nr_nodes; nid++)
-		for_each_zone_of(machine->node_data[nid], zone) {
+		for_each_zone_of(machine->node_data[nid], zone)
+		{
 			lowmem_pages += zone->managed_pages;
 			if (!machine->spec->min_free_kbytes)
 				memset(zone->_watermark, 0, sizeof(zone->_watermark));
@@ -347,13 +349,16 @@ void setup_per_zone_wmarks(void)
 
 	pages_min = mem->min_free_kbytes / (PAGE_SIZE >> 10);
 	for (nid = 0; nid < (nid_t)machine->nr_nodes; nid++) {
-		for_each_zone_of(machine->node_data[nid], zone) {
+		for_each_zone_of(machine->node_data[nid], zone)
+		{
 			unsigned long min = 0, gap;
 
 			if (lowmem_pages)
-				min = (unsigned long)((unsigned __int128)pages_min * zone->managed_pages / lowmem_pages);
-			gap = ps_max(min >> 2, zone->managed_pages / 10000 * mem->watermark_scale_factor +
-						       zone->managed_pages % 10000 * mem->watermark_scale_factor / 10000);
+				min = (unsigned long)((unsigned __int128)pages_min * zone->managed_pages /
+						      lowmem_pages);
+			gap = ps_max(min >> 2,
+				     zone->managed_pages / 10000 * mem->watermark_scale_factor +
+					     zone->managed_pages % 10000 * mem->watermark_scale_factor / 10000);
 			spin_lock(&zone->lock);
 			zone->_watermark[WMARK_MIN] = min;
 			zone->_watermark[WMARK_LOW] = min + gap;

@@ -24,19 +24,19 @@ static void describe_flags(GString *out, struct page *page)
 		const char *name;
 		bool set;
 	} flags[] = {
-		{"uptodate", page->flags >> PG_uptodate & 1},
-		{"dirty", page->flags >> PG_dirty & 1},
-		{"writeback", page->flags >> PG_writeback & 1},
-		{"lru", page->flags >> PG_lru & 1},
-		{"anon", PageAnon(page)},
-		{"swapcache", PageSwapCache(page)},
-		{"swapbacked", page->flags >> PG_swapbacked & 1},
-		{"mmap", mapped},
-		{"unevictable", page->flags >> PG_unevictable & 1},
-		{"mlocked", page->flags >> PG_mlocked & 1},
-		{"hwpoison", page->flags >> PG_hwpoison & 1},
-		{"reserved", page->flags >> PG_reserved & 1},
-		{"private", page->flags >> PG_private & 1},
+		{ "uptodate", page->flags >> PG_uptodate & 1 },
+		{ "dirty", page->flags >> PG_dirty & 1 },
+		{ "writeback", page->flags >> PG_writeback & 1 },
+		{ "lru", page->flags >> PG_lru & 1 },
+		{ "anon", PageAnon(page) },
+		{ "swapcache", PageSwapCache(page) },
+		{ "swapbacked", page->flags >> PG_swapbacked & 1 },
+		{ "mmap", mapped },
+		{ "unevictable", page->flags >> PG_unevictable & 1 },
+		{ "mlocked", page->flags >> PG_mlocked & 1 },
+		{ "hwpoison", page->flags >> PG_hwpoison & 1 },
+		{ "reserved", page->flags >> PG_reserved & 1 },
+		{ "private", page->flags >> PG_private & 1 },
 	};
 	unsigned int i;
 
@@ -60,13 +60,15 @@ static void describe_page(GString *out, struct page *page, bool soft_dirty)
 		if (!exclusive && pmd_maps)
 			exclusive = head->flags >> PG_anon_exclusive & 1;
 	}
-	g_string_append_printf(out, "node=%d ref=%d map=%d", page_to_nid(page), page_ref_count(head), page_mapcount(page));
+	g_string_append_printf(out, "node=%d ref=%d map=%d", page_to_nid(page), page_ref_count(head),
+			       page_mapcount(page));
 	if (PageCompound(page))
 		g_string_append_printf(out, " %s order=%u compound_map=%d", page == head ? "head" : "tail",
 				       compound_order(head), pmd_maps);
 	if (pins)
 		g_string_append_printf(out, " pinned=%d", pins);
-	g_string_append_printf(out, " pte=present%s%s flags=", exclusive ? ",exclusive" : "", soft_dirty ? ",soft-dirty" : "");
+	g_string_append_printf(out, " pte=present%s%s flags=", exclusive ? ",exclusive" : "",
+			       soft_dirty ? ",soft-dirty" : "");
 	describe_flags(out, page);
 }
 
@@ -123,8 +125,8 @@ enum smaps_field {
 };
 
 static const char *const smaps_names[NR_SMAPS_FIELDS] = {
-	"Rss",	     "Pss",	     "Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty", "Anonymous", "LazyFree",
-	"AnonHugePages", "ShmemPmdMapped", "Swap",	     "SwapPss",	     "Locked",
+	"Rss",      "Pss",           "Shared_Clean",   "Shared_Dirty", "Private_Clean", "Private_Dirty", "Anonymous",
+	"LazyFree", "AnonHugePages", "ShmemPmdMapped", "Swap",         "SwapPss",       "Locked",
 };
 
 /* Shares of a page are kept in 4096ths of a byte, as the kernel does, so that its rounding comes out. */
@@ -204,12 +206,12 @@ static void smaps_vma(struct smaps *s, struct vm_area_struct *vma)
 
 void look_smaps(GString *out, struct mm_struct *mm, u64 start, u64 end)
 {
-	u64 total[NR_SMAPS_FIELDS] = {0};
+	u64 total[NR_SMAPS_FIELDS] = { 0 };
 	struct vm_area_struct *vma;
 	unsigned int vmas = 0, i;
 
 	for_each_vma_range(mm, vma, start, end) {
-		struct smaps s = {{0}};
+		struct smaps s = { { 0 } };
 
 		smaps_vma(&s, vma);
 		vmas++;

@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#include <pagesim/check.h>
+#include <pagesim/compound.h>
 #include <pagesim/errname.h>
 #include <pagesim/fault.h>
 #include <pagesim/gup.h>
@@ -67,9 +69,9 @@ struct run {
 	const struct ps_script *script;
 	const struct ps_script_settings *settings;
 	struct ps_world *world;
-	GPtrArray *actors; /* of struct actor, living ones */
-	GPtrArray *slots;  /* region names in order of first use */
-	GString *out;	   /* lines of the statement being executed */
+	GPtrArray *actors;            /* of struct actor, living ones */
+	GPtrArray *slots;             /* region names in order of first use */
+	GString *out;                 /* lines of the statement being executed */
 	struct ps_vmstat last, since; /* counters at the last statement, at the last `kernel vmstat` */
 	bool no_autodrain;
 	GError *error; /* set: the script ends here */
@@ -142,7 +144,7 @@ static struct region *set_region(struct run *run, const char *name, u64 pages, u
 	struct region *region = find_region(space, name);
 
 	if (!region) {
-		struct region fresh = {.name = g_strdup(name)};
+		struct region fresh = { .name = g_strdup(name) };
 
 		g_array_append_val(space->regions, fresh);
 		region = &g_array_index(space->regions, struct region, space->regions->len - 1);
@@ -200,7 +202,7 @@ struct span {
 	const char *name;
 	u64 addr;  /* of the first page */
 	u64 first; /* its number in the region or file */
-	u64 n;	   /* pages named */
+	u64 n;     /* pages named */
 	u64 step;
 	u64 at; /* file offset of the region */
 };
@@ -219,7 +221,9 @@ static bool get_span(struct run *run, const struct ps_range *range, struct span 
 		return false;
 	}
 	if (!range->whole && range->end > region->pages) {
-		fail(run, "bad range '%s[%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT "]': %s has pages 0 to %" G_GUINT64_FORMAT,
+		fail(run,
+		     "bad range '%s[%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT
+		     "]': %s has pages 0 to %" G_GUINT64_FORMAT,
 		     range->name, range->first, range->end, range->name, region->pages);
 		return false;
 	}
@@ -248,8 +252,8 @@ static void append_run(GString *out, const char *prefix, u64 first, u64 last, u6
 	else if (step == 1)
 		g_string_append_printf(out, "%s[%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT "]", prefix, first, last + 1);
 	else
-		g_string_append_printf(out, "%s[%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT "]", prefix,
-				       first, last + step, step);
+		g_string_append_printf(out, "%s[%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT "]",
+				       prefix, first, last + step, step);
 }
 
 /* Calls fn for the whole range, or for each page of one with a step until one fails. */
@@ -330,7 +334,7 @@ static long v_mmap(struct run *run)
 {
 	const struct ps_statement *st = run->st;
 	struct space *space = run->actor->space;
-	struct region *old = find_region(space, st->name), before = {0};
+	struct region *old = find_region(space, st->name), before = { 0 };
 	struct inode *inode = NULL;
 	unsigned int flags = MM_MAP_FIXED_NOREPLACE;
 	struct region *region;
@@ -437,17 +441,17 @@ static const struct {
 	int word;
 	enum ps_madvice advice;
 } advices[] = {
-	{PS_ADVICE_DONTNEED, PS_MADV_DONTNEED},
-	{PS_ADVICE_HUGEPAGE, PS_MADV_HUGEPAGE},
-	{PS_ADVICE_NOHUGEPAGE, PS_MADV_NOHUGEPAGE},
-	{PS_ADVICE_REMOVE, PS_MADV_REMOVE},
-	{PS_ADVICE_POPULATE_READ, PS_MADV_POPULATE_READ},
-	{PS_ADVICE_POPULATE_WRITE, PS_MADV_POPULATE_WRITE},
-	{PS_ADVICE_WILLNEED, PS_MADV_WILLNEED},
-	{PS_ADVICE_DONTFORK, PS_MADV_DONTFORK},
-	{PS_ADVICE_DOFORK, PS_MADV_DOFORK},
-	{PS_ADVICE_COLD, PS_MADV_COLD},
-	{PS_ADVICE_FREE, PS_MADV_FREE},
+	{ PS_ADVICE_DONTNEED, PS_MADV_DONTNEED },
+	{ PS_ADVICE_HUGEPAGE, PS_MADV_HUGEPAGE },
+	{ PS_ADVICE_NOHUGEPAGE, PS_MADV_NOHUGEPAGE },
+	{ PS_ADVICE_REMOVE, PS_MADV_REMOVE },
+	{ PS_ADVICE_POPULATE_READ, PS_MADV_POPULATE_READ },
+	{ PS_ADVICE_POPULATE_WRITE, PS_MADV_POPULATE_WRITE },
+	{ PS_ADVICE_WILLNEED, PS_MADV_WILLNEED },
+	{ PS_ADVICE_DONTFORK, PS_MADV_DONTFORK },
+	{ PS_ADVICE_DOFORK, PS_MADV_DOFORK },
+	{ PS_ADVICE_COLD, PS_MADV_COLD },
+	{ PS_ADVICE_FREE, PS_MADV_FREE },
 };
 
 struct madvise_arg {
@@ -464,7 +468,7 @@ static long madvise_one(void *opaque, u64 addr, u64 len)
 
 static long v_madvise(struct run *run)
 {
-	struct madvise_arg arg = {.mm = mm_of(run)};
+	struct madvise_arg arg = { .mm = mm_of(run) };
 	struct span span;
 	unsigned int i;
 
@@ -537,7 +541,7 @@ static long mbind_one(void *opaque, u64 addr, u64 len)
 
 static long v_mbind(struct run *run)
 {
-	struct mbind_arg arg = {.mm = mm_of(run), .mode = policy_mode(run)};
+	struct mbind_arg arg = { .mm = mm_of(run), .mode = policy_mode(run) };
 	struct span span;
 
 	if (run->error || !get_range(run, &span))
@@ -612,7 +616,8 @@ static void append_status(GString *out, const char *prefix, const struct ps_move
 		if (i < span->n && moves[i].status == moves[start].status)
 			continue;
 		g_string_append_c(out, ' ');
-		append_run(out, prefix, span->first + start * span->step, span->first + (i - 1) * span->step, span->step);
+		append_run(out, prefix, span->first + start * span->step, span->first + (i - 1) * span->step,
+			   span->step);
 		if (moves[start].status == PS_STATUS_UNSET)
 			g_string_append(out, "=unset");
 		else if (moves[start].status < 0)
@@ -639,9 +644,9 @@ static long v_move_pages(struct run *run)
 		if (!get_span(run, &st->items[i].range, &spans[i]))
 			break;
 		for (k = 0; k < spans[i].n; k++) {
-			struct ps_move move = {.addr = span_addr(&spans[i], k),
-					       .node = st->items[i].node,
-					       .status = PS_STATUS_UNSET};
+			struct ps_move move = { .addr = span_addr(&spans[i], k),
+						.node = st->items[i].node,
+						.status = PS_STATUS_UNSET };
 
 			g_array_append_val(moves, move);
 		}
@@ -679,7 +684,8 @@ static long v_split(struct run *run)
 	if (!get_range(run, &span))
 		return 0;
 	if (run->st->number) {
-		fail(run, "splitting to order %" G_GUINT64_FORMAT " is not in this build yet: order 0 only", run->st->number);
+		fail(run, "splitting to order %" G_GUINT64_FORMAT " is not in this build yet: order 0 only",
+		     run->st->number);
 		return 0;
 	}
 	split_huge_pages_range(mm_of(run), span.addr, span.addr + (span.n << PAGE_SHIFT));
@@ -698,7 +704,7 @@ static void hold_drop(struct hold *hold)
 	unsigned long i;
 
 	for (i = 0; i < hold->nr; i++)
-		put_user_page(hold->pages[i], hold->flags, hold->flags & FOLL_WRITE);
+		put_user_page(hold->pages[i], hold->flags, false); /* neither io_uring nor a pipe marks it dirty */
 	g_free(hold->pages);
 }
 
@@ -713,7 +719,7 @@ static void holds_drop_all(struct actor *actor)
 static long v_hold(struct run *run)
 {
 	bool pin = run->st->verb == PS_VERB_PIN;
-	struct hold hold = {.flags = pin ? FOLL_PIN | FOLL_WRITE | FOLL_LONGTERM : FOLL_GET};
+	struct hold hold = { .flags = pin ? FOLL_PIN | FOLL_WRITE | FOLL_LONGTERM : FOLL_GET };
 	struct span span;
 	long got = 0;
 	u64 i;
@@ -787,7 +793,8 @@ static long v_show(struct run *run)
 			look_describe(now, mm_of(run), span_addr(&span, i));
 		if (i && (i == span.n || strcmp(now->str, before->str))) {
 			g_string_append(run->out, "  ");
-			append_run(run->out, "", span.first + start * span.step, span.first + (i - 1) * span.step, span.step);
+			append_run(run->out, "", span.first + start * span.step, span.first + (i - 1) * span.step,
+				   span.step);
 			g_string_append_printf(run->out, " %s\n", before->str);
 			start = i;
 		}
@@ -896,8 +903,7 @@ static long k_drop_caches(struct run *run)
 	if (run->st->number & 1)
 		ps_files_drop_pagecache(machine->files);
 	if (run->st->number & 2) {
-		for_each_node_mask(nid, machine->memory_nodes)
-			deferred_split_scan(nid, ULONG_MAX);
+		for_each_node_mask(nid, machine->memory_nodes) deferred_split_scan(nid, ULONG_MAX);
 		shrink_huge_zero_page(machine);
 	}
 	return 0;
@@ -982,44 +988,44 @@ static const struct {
 	long (*execute)(struct run *run);
 	enum verb_print print;
 } verbs[PS_VERBS] = {
-	[PS_VERB_FORK] = {v_fork, PRINT_ERROR},
-	[PS_VERB_THREAD] = {v_fork, PRINT_ERROR},
-	[PS_VERB_CPU] = {v_cpu, PRINT_ERROR},
-	[PS_VERB_UNPRIVILEGED] = {v_unprivileged, PRINT_ERROR},
-	[PS_VERB_MMAP] = {v_mmap, PRINT_RET},
-	[PS_VERB_RESERVE] = {v_reserve, PRINT_ERROR},
-	[PS_VERB_MUNMAP] = {v_range, PRINT_RET},
-	[PS_VERB_MLOCK] = {v_range, PRINT_RET},
-	[PS_VERB_MUNLOCK] = {v_range, PRINT_RET},
-	[PS_VERB_MPROTECT] = {v_mprotect, PRINT_RET},
-	[PS_VERB_MREMAP] = {v_mremap, PRINT_RET},
-	[PS_VERB_MADVISE] = {v_madvise, PRINT_RET},
-	[PS_VERB_MEMPOLICY] = {v_mempolicy, PRINT_RET},
-	[PS_VERB_MBIND] = {v_mbind, PRINT_RET},
-	[PS_VERB_LOAD] = {v_touch, PRINT_OWN},
-	[PS_VERB_STORE] = {v_touch, PRINT_OWN},
-	[PS_VERB_CHECK] = {v_touch, PRINT_OWN},
-	[PS_VERB_PREAD] = {v_file, PRINT_RET},
-	[PS_VERB_PWRITE] = {v_file, PRINT_RET},
-	[PS_VERB_FSYNC] = {v_file, PRINT_RET},
-	[PS_VERB_TRUNCATE] = {v_file, PRINT_RET},
-	[PS_VERB_FADVISE] = {v_file, PRINT_RET},
-	[PS_VERB_GET] = {v_hold, PRINT_RET},
-	[PS_VERB_PIN] = {v_hold, PRINT_RET},
-	[PS_VERB_PUT] = {v_unhold, PRINT_RET},
-	[PS_VERB_UNPIN] = {v_unhold, PRINT_RET},
-	[PS_VERB_MOVE_PAGES] = {v_move_pages, PRINT_OWN},
-	[PS_VERB_STATUS] = {v_move_pages, PRINT_OWN},
-	[PS_VERB_MIGRATE_PAGES] = {v_migrate_pages, PRINT_RET},
-	[PS_VERB_SPLIT] = {v_split, PRINT_RET},
-	[PS_VERB_CLEAR_REFS] = {v_clear_refs, PRINT_ERROR},
-	[PS_VERB_SHOW] = {v_show, PRINT_OWN},
-	[PS_VERB_SMAPS] = {v_smaps, PRINT_OWN},
-	[PS_VERB_KERNEL_DRAIN] = {k_drain, PRINT_ERROR},
-	[PS_VERB_KERNEL_DROP_CACHES] = {k_drop_caches, PRINT_ERROR},
-	[PS_VERB_KERNEL_NODES] = {k_nodes, PRINT_OWN},
-	[PS_VERB_KERNEL_VMSTAT] = {k_vmstat, PRINT_OWN},
-	[PS_VERB_KERNEL_SET] = {k_set, PRINT_ERROR},
+	[PS_VERB_FORK] = { v_fork, PRINT_ERROR },
+	[PS_VERB_THREAD] = { v_fork, PRINT_ERROR },
+	[PS_VERB_CPU] = { v_cpu, PRINT_ERROR },
+	[PS_VERB_UNPRIVILEGED] = { v_unprivileged, PRINT_ERROR },
+	[PS_VERB_MMAP] = { v_mmap, PRINT_RET },
+	[PS_VERB_RESERVE] = { v_reserve, PRINT_ERROR },
+	[PS_VERB_MUNMAP] = { v_range, PRINT_RET },
+	[PS_VERB_MLOCK] = { v_range, PRINT_RET },
+	[PS_VERB_MUNLOCK] = { v_range, PRINT_RET },
+	[PS_VERB_MPROTECT] = { v_mprotect, PRINT_RET },
+	[PS_VERB_MREMAP] = { v_mremap, PRINT_RET },
+	[PS_VERB_MADVISE] = { v_madvise, PRINT_RET },
+	[PS_VERB_MEMPOLICY] = { v_mempolicy, PRINT_RET },
+	[PS_VERB_MBIND] = { v_mbind, PRINT_RET },
+	[PS_VERB_LOAD] = { v_touch, PRINT_OWN },
+	[PS_VERB_STORE] = { v_touch, PRINT_OWN },
+	[PS_VERB_CHECK] = { v_touch, PRINT_OWN },
+	[PS_VERB_PREAD] = { v_file, PRINT_RET },
+	[PS_VERB_PWRITE] = { v_file, PRINT_RET },
+	[PS_VERB_FSYNC] = { v_file, PRINT_RET },
+	[PS_VERB_TRUNCATE] = { v_file, PRINT_RET },
+	[PS_VERB_FADVISE] = { v_file, PRINT_RET },
+	[PS_VERB_GET] = { v_hold, PRINT_RET },
+	[PS_VERB_PIN] = { v_hold, PRINT_RET },
+	[PS_VERB_PUT] = { v_unhold, PRINT_RET },
+	[PS_VERB_UNPIN] = { v_unhold, PRINT_RET },
+	[PS_VERB_MOVE_PAGES] = { v_move_pages, PRINT_OWN },
+	[PS_VERB_STATUS] = { v_move_pages, PRINT_OWN },
+	[PS_VERB_MIGRATE_PAGES] = { v_migrate_pages, PRINT_RET },
+	[PS_VERB_SPLIT] = { v_split, PRINT_RET },
+	[PS_VERB_CLEAR_REFS] = { v_clear_refs, PRINT_ERROR },
+	[PS_VERB_SHOW] = { v_show, PRINT_OWN },
+	[PS_VERB_SMAPS] = { v_smaps, PRINT_OWN },
+	[PS_VERB_KERNEL_DRAIN] = { k_drain, PRINT_ERROR },
+	[PS_VERB_KERNEL_DROP_CACHES] = { k_drop_caches, PRINT_ERROR },
+	[PS_VERB_KERNEL_NODES] = { k_nodes, PRINT_OWN },
+	[PS_VERB_KERNEL_VMSTAT] = { k_vmstat, PRINT_OWN },
+	[PS_VERB_KERNEL_SET] = { k_set, PRINT_ERROR },
 };
 
 /* start and exit make and unmake the very task that would execute them. */
@@ -1134,6 +1140,46 @@ static void settle(struct run *run)
 	ps_task_leave();
 }
 
+/* References that `get` and `pin` hold, as check_machine() must know them. */
+static long held_refs(void *opaque, const struct page *page)
+{
+	struct run *run = opaque;
+	long refs = 0;
+	guint i, k;
+
+	for (i = 0; i < run->actors->len; i++) {
+		struct actor *actor = g_ptr_array_index(run->actors, i);
+
+		for (k = 0; k < actor->holds->len; k++) {
+			struct hold *hold = &g_array_index(actor->holds, struct hold, k);
+			unsigned long n;
+
+			for (n = 0; n < hold->nr; n++)
+				if (compound_head(hold->pages[n]) == page)
+					refs += (hold->flags & FOLL_PIN) && !PageCompound(page) ? GUP_PIN_COUNTING_BIAS
+												: 1;
+		}
+	}
+	return refs;
+}
+
+static void check(struct run *run)
+{
+	struct ps_check_settings settings = { .busy = run->no_autodrain, .extra_refs = held_refs, .arg = run };
+	struct ps_check_report report;
+	int found;
+
+	ps_task_enter(run->world->boot);
+	found = check_machine(run->world->machine, &settings, &report);
+	ps_task_leave();
+	if (found > 0)
+		fail(run, "invariant I%d (%s) does not hold: %s%s", report.violation[0].invariant,
+		     ps_invariant_text(report.violation[0].invariant), report.violation[0].text,
+		     found > 1 ? " (and more)" : "");
+	else if (found < 0)
+		fail(run, "out of memory while checking");
+}
+
 /* Return: false to stop. */
 static bool run_statement(struct run *run)
 {
@@ -1150,6 +1196,12 @@ static bool run_statement(struct run *run)
 	if (run->st->verb != PS_VERB_KERNEL_VMSTAT)
 		print_counters(run, &now, &run->last);
 	run->last = now;
+	if (run->settings->check)
+		check(run);
+	if (run->error) {
+		g_string_append_printf(run->out, "%s\n", run->error->message);
+		return false;
+	}
 	flush(run);
 	return !run->settings->after || run->settings->after(run->settings->arg, run->world, run->st->line);
 }
@@ -1158,8 +1210,8 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 		   const struct ps_script_settings *settings, GError **error)
 {
 	static const struct ps_script_settings defaults;
-	struct ps_world_settings world = {.contents = PS_CONTENTS_TAG};
-	struct run run = {.script = script, .settings = settings ? settings : &defaults};
+	struct ps_world_settings world = { .contents = PS_CONTENTS_TAG };
+	struct run run = { .script = script, .settings = settings ? settings : &defaults };
 	int failed;
 	u32 i;
 
@@ -1171,6 +1223,9 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 			    failed == -ENOMEM ? "out of memory" : "no such machine or generation");
 		return false;
 	}
+	/* A script begins with the settings of the guest the transcripts were recorded on. */
+	run.world->machine->files->tmpfs_huge = SHMEM_HUGE_ADVISE;
+	run.world->machine->files->shmem_enabled = SHMEM_HUGE_ADVISE;
 	run.actors = g_ptr_array_new();
 	run.slots = g_ptr_array_new_with_free_func(g_free);
 	run.out = g_string_new(NULL);

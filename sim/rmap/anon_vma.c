@@ -53,9 +53,12 @@ void ps_rmap_destroy(struct ps_machine *machine)
 
 long ps_anon_vmas_live(void)
 {
-	struct ps_rmap *rmap = this_machine()->rmap;
+	return (long)ps_cache_live(&this_machine()->rmap->anon_vmas);
+}
 
-	return (long)(ps_cache_live(&rmap->anon_vmas) + ps_cache_live(&rmap->chains));
+long ps_anon_vma_chains_live(void)
+{
+	return (long)ps_cache_live(&this_machine()->rmap->chains);
 }
 
 static struct anon_vma *anon_vma_alloc(void)
@@ -139,7 +142,8 @@ static bool anon_vma_compatible(const struct vm_area_struct *a, const struct vm_
 }
 
 /* The anon_vma of `old`, if `a` and `b` (one of which is `old`) could merge and `old` was never forked. */
-static struct anon_vma *reusable_anon_vma(struct vm_area_struct *old, struct vm_area_struct *a, struct vm_area_struct *b)
+static struct anon_vma *reusable_anon_vma(struct vm_area_struct *old, struct vm_area_struct *a,
+					  struct vm_area_struct *b)
 {
 	if (anon_vma_compatible(a, b) && old->anon_vma && list_is_singular(&old->anon_vma_chain))
 		return old->anon_vma;
@@ -203,7 +207,8 @@ int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
 	struct anon_vma_chain *pavc;
 
 	/* Oldest first in the list's reverse, so that dst's list ends up in the same order. */
-	list_for_each_entry_reverse(pavc, &src->anon_vma_chain, same_vma) {
+	list_for_each_entry_reverse(pavc, &src->anon_vma_chain, same_vma)
+	{
 		struct anon_vma *anon_vma = pavc->anon_vma;
 		struct anon_vma_chain *avc = chain_alloc();
 

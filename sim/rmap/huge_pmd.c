@@ -111,7 +111,7 @@ static void split_anon(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr, bool f
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	unsigned int i, nr = hpage_pmd_nr(pt);
-	struct leaf leaf = {0};
+	struct leaf leaf = { 0 };
 	pmd_t old = *pmd;
 	pte_t *table;
 
@@ -157,8 +157,12 @@ static void split_anon(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr, bool f
 	}
 	if (!leaf.migration) {
 		/* Each small page is counted now, so the whole may be uncounted without any looking unmapped for a moment. */
-		if (atomic_add_negative(-1, compound_mapcount_ptr(leaf.page)))
+		if (compound_mapcount(leaf.page) > 1)
+			SetPageDoubleMap(leaf.page);
+		if (atomic_add_negative(-1, compound_mapcount_ptr(leaf.page))) {
 			__mod_node_page_state(page_to_nid(leaf.page), NR_ANON_THPS, -(long)nr);
+			TestClearPageDoubleMap(leaf.page);
+		}
 		if (unlikely(vma->vm_flags & VM_LOCKED))
 			munlock_page(leaf.page);
 	}

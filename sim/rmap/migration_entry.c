@@ -32,8 +32,8 @@
 
 static swp_entry_t make_migration_entry(struct page *page, bool writable, bool exclusive, bool young, bool dirty)
 {
-	unsigned int type = writable ? SWP_MIGRATION_WRITE
-				     : (exclusive ? SWP_MIGRATION_READ_EXCLUSIVE : SWP_MIGRATION_READ);
+	unsigned int type =
+		writable ? SWP_MIGRATION_WRITE : (exclusive ? SWP_MIGRATION_READ_EXCLUSIVE : SWP_MIGRATION_READ);
 	swp_entry_t entry = swp_entry(type, page_to_pfn(page));
 
 	/* Entry values carry the bits as they will lie in the table. */
@@ -171,8 +171,8 @@ static int page_not_mapped(struct page *page)
 
 void try_to_migrate(struct page *page, unsigned int flags, struct tlb_batch *batch)
 {
-	struct migrate_arg arg = {.flags = flags, .batch = batch};
-	struct rmap_walk_control control = {.arg = &arg, .rmap_one = try_to_migrate_one, .done = page_not_mapped};
+	struct migrate_arg arg = { .flags = flags, .batch = batch };
+	struct rmap_walk_control control = { .arg = &arg, .rmap_one = try_to_migrate_one, .done = page_not_mapped };
 
 	if (flags & TTU_RMAP_LOCKED)
 		rmap_walk_locked(page, &control);
@@ -226,7 +226,7 @@ static bool remove_migration_pte(struct page *page, struct vm_area_struct *vma, 
 
 void remove_migration_ptes(struct page *old, struct page *new_page, bool locked)
 {
-	struct rmap_walk_control control = {.arg = old, .rmap_one = remove_migration_pte};
+	struct rmap_walk_control control = { .arg = old, .rmap_one = remove_migration_pte };
 
 	if (locked)
 		rmap_walk_locked(new_page, &control);

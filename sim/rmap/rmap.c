@@ -6,6 +6,10 @@
  * A small page counts its PTEs in _mapcount. A huge page counts its PMD mappings once, in compound_mapcount, and each of
  * its small pages counts its own PTEs besides; a small page is mapped if either count says so. When the last mapping of
  * a small page of a huge one goes while others stay, the huge page holds memory nobody uses, and is queued for splitting.
+ *
+ * 6.1 knows whether PTEs and PMDs map a huge page at once only where a PMD was split (PageDoubleMap). Elsewhere (a page
+ * migrated while both mapped it) it takes the last PTE of a small page for its last mapping, and queues the page though a
+ * PMD still maps it. The queue follows 6.1; the counters are exact.
  */
 #include <pagesim/rmap.h>
 
@@ -156,10 +160,13 @@ static void remove_anon_rmap(struct page *page, bool compound)
 	long nr;
 
 	if (!compound) {
-		if (!atomic_add_negative(-1, &page->_mapcount) || mapped_by_pmd(page))
+		bool by_pmd = mapped_by_pmd(page);
+
+		if (!atomic_add_negative(-1, &page->_mapcount))
 			return;
-		account_anon(page, -1, false);
-		if (PageTransCompound(page))
+		if (!by_pmd)
+			account_anon(page, -1, false);
+		if (PageTransCompound(page) && !(by_pmd && PageDoubleMap(compound_head(page))))
 			deferred_split_huge_page(compound_head(page));
 		return;
 	}
@@ -169,7 +176,7 @@ static void remove_anon_rmap(struct page *page, bool compound)
 	__mod_node_page_state(page_to_nid(page), NR_ANON_THPS, -thp_nr_pages(page));
 	if (nr)
 		account_anon(page, -nr, false);
-	if (nr && nr < thp_nr_pages(page))
+	if (TestClearPageDoubleMap(page) && nr && nr < thp_nr_pages(page))
 		deferred_split_huge_page(page);
 }
 
@@ -376,7 +383,7 @@ bool page_vma_mapped_walk(struct page_vma_mapped_walk *walk)
 			}
 			if (walk->ptl && check_pte(walk))
 				return true;
-next_pte:
+		next_pte:
 			walk->address += PAGE_SIZE;
 			if (walk->address >= end) {
 				page_vma_mapped_walk_done(walk);
@@ -390,7 +397,7 @@ next_pte:
 			pmd = *walk->pmd;
 		}
 		continue;
-next_table:
+	next_table:
 		walk->pmd = NULL;
 		walk->address = pmd_addr_end(&mm->pt, walk->address, end);
 	}
@@ -422,7 +429,8 @@ static void rmap_walk_anon(struct page *page, struct rmap_walk_control *control,
 	anon_vma = (struct anon_vma *)(word - PAGE_MAPPING_ANON);
 	if (!locked)
 		anon_vma_lock_read(anon_vma);
-	interval_tree_foreach (node, &anon_vma->rb_root, first, last) {
+	interval_tree_foreach(node, &anon_vma->rb_root, first, last)
+	{
 		struct anon_vma_chain *avc = container_of(node, struct anon_vma_chain, rb);
 
 		if (!visit(page, avc->vma, control))
@@ -442,7 +450,8 @@ static void rmap_walk_file(struct page *page, struct rmap_walk_control *control,
 		return;
 	if (!locked)
 		i_mmap_lock_read(mapping);
-	interval_tree_foreach (node, &mapping->i_mmap, first, last) {
+	interval_tree_foreach(node, &mapping->i_mmap, first, last)
+	{
 		struct vm_area_struct *vma = container_of(node, struct vm_area_struct, shared);
 
 		if (!visit(page, vma, control))
@@ -510,8 +519,8 @@ static bool referenced_one(struct page *page, struct vm_area_struct *vma, u64 ad
 
 int page_referenced(struct page *page, u64 *ret_flags)
 {
-	struct referenced_arg arg = {0};
-	struct rmap_walk_control control = {.arg = &arg, .rmap_one = referenced_one};
+	struct referenced_arg arg = { 0 };
+	struct rmap_walk_control control = { .arg = &arg, .rmap_one = referenced_one };
 
 	*ret_flags = 0;
 	if (!page_mapped(page) || !compound_head(page)->mapping)
@@ -555,7 +564,7 @@ static bool mkclean_one(struct page *page, struct vm_area_struct *vma, u64 addr,
 int page_mkclean(struct page *page)
 {
 	int cleaned = 0;
-	struct rmap_walk_control control = {.arg = &cleaned, .rmap_one = mkclean_one};
+	struct rmap_walk_control control = { .arg = &cleaned, .rmap_one = mkclean_one };
 
 	VM_BUG_ON_PAGE(!PageLocked(page), page);
 	if (page_mapped(page) && page_mapping(page))
@@ -600,7 +609,7 @@ static int not_mapped(struct page *page)
 
 void try_to_unmap(struct page *page, unsigned int flags)
 {
-	struct rmap_walk_control control = {.arg = &flags, .rmap_one = unmap_one, .done = not_mapped};
+	struct rmap_walk_control control = { .arg = &flags, .rmap_one = unmap_one, .done = not_mapped };
 
 	VM_BUG_ON_PAGE(PageAnon(page), page);
 	walk(page, &control, flags & TTU_RMAP_LOCKED);

@@ -65,7 +65,7 @@ ps_ns_t ps_holds_wait(const struct ps_holds *h, ps_ns_t at)
 
 	if (at < h->first || at >= h->end)
 		return 0;
-	if (h->count == 1)
+	if (busy == stretch)
 		return h->end - at;
 	/* The chance to find it held, times what then remains on average of a hold of average length. */
 	return (ps_ns_t)((u128)busy * busy / ((u128)stretch * 2 * h->count));

@@ -17,13 +17,7 @@
 #undef rcu_head
 #undef rcu_dereference
 #undef rcu_assign_pointer
-#if defined(__SANITIZE_THREAD__)
-#define PS_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define PS_TSAN 1
-#endif
-#endif
+#include <pagesim/sanitizer.h>
 #ifdef PS_TSAN
 #include <sanitizer/tsan_interface.h>
 #endif
@@ -185,6 +179,19 @@ void ps_synchronize_rcu_at(const struct ps_site *at)
 
 /* ------------------------------------------------------------------ callbacks */
 
+/* The daemon takes over what callbacks find in `current`, and is not there before they were queued. */
+static void follow_callers(struct ps_rcu *rcu)
+{
+	struct task_struct *t = ps_current;
+
+	if (t != &rcu->daemon->t)
+		return;
+	t->machine = rcu->machine;
+	t->stats = rcu->stats;
+	if (t->now < rcu->latest)
+		ps_charge(rcu->latest - t->now, PS_TIME_IDLE);
+}
+
 /* Runs what is queued now after a grace period, in order. */
 static void run_callbacks(struct ps_rt *rt)
 {
@@ -195,10 +202,8 @@ static void run_callbacks(struct ps_rt *rt)
 	head = rcu->first;
 	rcu->first = NULL;
 	rcu->last = &rcu->first;
-	if (&rcu->daemon->t == ps_current) {
-		ps_current->machine = rcu->machine;
-		ps_current->stats = rcu->stats;
-	}
+	if (rcu->daemon)
+		follow_callers(rcu);
 	rcu_unlock(rcu);
 	wait_for_readers(rt);
 	for (; head; head = next) {
@@ -263,6 +268,7 @@ void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
 	__atomic_fetch_add(&rcu->queued, 1, __ATOMIC_RELAXED);
 	rcu->machine = ps_current->machine;
 	rcu->stats = ps_current->stats;
+	rcu->latest = ps_max(rcu->latest, ps_current->now);
 	daemon = have_daemon(rt);
 	rcu_unlock(rcu);
 	if (first && daemon)

@@ -19,6 +19,7 @@
  * Numbers are decimal, page numbers hexadecimal. A name runs to the end of its line; in it a backslash, a control
  * character and anything that is not UTF-8 is written \xHH.
  */
+#define _GNU_SOURCE
 #include "trace/reader.h"
 
 #include <pagesim/alloc.h>
@@ -192,16 +193,17 @@ bool ps_trace_dump(struct ps_trace_reader *r, int fd, const char *name, GError *
 
 /* ---- reading ---- */
 
+enum { ACCESSES, READS, WRITES, FETCHES, RECORDS, EVENTS, TASKS, TIME, OWN_TOTALS };
+
+static const char *const names[OWN_TOTALS] = { "accesses", "reads", "writes", "fetches", "records", "events", "tasks", "time" };
+
 struct bulk {
 	char *line; /* the current one, without its newline */
 	size_t room;
 	u32 number;
 	bool held; /* the current line is still to be used */
-	u64 sum[7]; /* in the order of names[] */
+	u64 sum[OWN_TOTALS]; /* in the order of names[] */
 };
-
-static const char *const names[7] = { "accesses", "reads", "writes", "fetches", "records", "events", "tasks" };
-enum { ACCESSES, READS, WRITES, FETCHES, RECORDS, EVENTS, TASKS };
 
 static bool wrong(struct ps_trace_reader *r, GError **error, const char *expected)
 {
@@ -496,7 +498,7 @@ static bool read_event(struct ps_trace_reader *r, const char *at, struct ps_even
 	return true;
 }
 
-/* "total N NAME" lines and "end"; the seven own totals must be what was read. */
+/* "total N NAME" lines and "end"; our own totals must be what was read. */
 static bool read_end(struct ps_trace_reader *r, GError **error)
 {
 	struct bulk *b = r->own;
@@ -514,7 +516,7 @@ static bool read_end(struct ps_trace_reader *r, GError **error)
 		name = b->line + (at - b->line);
 		if (!unescape(name))
 			return wrong(r, error, "a name with \\xHH escapes");
-		for (int i = 0; i < 7; i++) {
+		for (int i = 0; i < OWN_TOTALS; i++) {
 			if (strcmp(names[i], name))
 				continue;
 			own |= 1u << i;
@@ -529,7 +531,7 @@ static bool read_end(struct ps_trace_reader *r, GError **error)
 		if (!next_line(r, error))
 			return false;
 	}
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < OWN_TOTALS; i++)
 		if (!(own & 1u << i))
 			reader_add_total(r, names[i], strlen(names[i]), b->sum[i]);
 	r->totals_known = true;
@@ -564,6 +566,7 @@ static enum ps_trace_next bulk_next(struct ps_trace_reader *r, struct ps_trace_b
 	}
 	batch->time = time;
 	batch->task = task;
+	b->sum[TIME] = MAX(b->sum[TIME], time + batch->span);
 	b->sum[TASKS] = MAX(b->sum[TASKS], task + 1ull);
 	if (skip(&at, " ")) {
 		memset(&r->event, 0, sizeof(r->event));

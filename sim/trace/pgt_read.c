@@ -411,46 +411,54 @@ static enum ps_trace_next next_section(struct ps_trace_reader *r, struct pgt *f,
 /* ---- batches ---- */
 
 /*
- * Pages of n records from their rank planes. A rank beyond the list reads a stale page, never beyond the table; it is
- * reported by the caller. Return: true when a rank was beyond.
+ * Pages of n records from their rank planes. A rank beyond the list reads a stale page, never beyond the table; whether there
+ * is one is asked separately, so that both loops stay simple enough to be vectorized or unrolled.
  */
-static bool decode_ranks1(u64 *vpn, const u8 *rank, u32 n, const u64 *page, u32 distinct)
+static void decode_ranks1(u64 *restrict vpn, const u8 *restrict rank, u32 n, const u64 *restrict page)
 {
-	u32 beyond = 0;
-
-	for (u32 i = 0; i < n; i++) {
-		u32 k = rank[i];
-
-		beyond |= k >= distinct;
-		vpn[i] = page[k];
-	}
-	return beyond;
+	for (u32 i = 0; i < n; i++)
+		vpn[i] = page[rank[i]];
 }
 
-static bool decode_ranks2(u64 *vpn, const u8 *low, const u8 *high, u32 n, const u64 *page, u32 distinct)
+static void decode_ranks2(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, u32 n, const u64 *restrict page)
 {
-	u32 beyond = 0;
-
-	for (u32 i = 0; i < n; i++) {
-		u32 k = low[i] | (u32)high[i] << 8;
-
-		beyond |= k >= distinct;
-		vpn[i] = page[k];
-	}
-	return beyond;
+	for (u32 i = 0; i < n; i++)
+		vpn[i] = page[low[i] | (u32)high[i] << 8];
 }
 
-static bool decode_ranks3(u64 *vpn, const u8 *low, const u8 *high, const u8 *top, u32 n, const u64 *page, u32 distinct)
+static void decode_ranks3(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, const u8 *restrict top, u32 n,
+			  const u64 *restrict page)
 {
-	u32 beyond = 0;
+	for (u32 i = 0; i < n; i++)
+		vpn[i] = page[(low[i] | (u32)high[i] << 8 | (u32)top[i] << 16) & (RANKS - 1)];
+}
 
+/* Whether any rank of the batch is not below @distinct; planes that are not there are NULL. */
+static bool any_beyond(const u8 *low, const u8 *high, const u8 *top, u32 n, u32 distinct)
+{
+	u32 largest = 0;
+	u16 largest2 = 0;
+	u8 largest1 = 0;
+
+	if (!high) {
+		for (u32 i = 0; i < n; i++)
+			largest1 = low[i] > largest1 ? low[i] : largest1;
+		return largest1 >= distinct;
+	}
+	if (!top) {
+		for (u32 i = 0; i < n; i++) {
+			u16 k = (u16)(low[i] | (u16)high[i] << 8);
+
+			largest2 = k > largest2 ? k : largest2;
+		}
+		return largest2 >= distinct;
+	}
 	for (u32 i = 0; i < n; i++) {
 		u32 k = low[i] | (u32)high[i] << 8 | (u32)top[i] << 16;
 
-		beyond |= k >= distinct;
-		vpn[i] = page[k & (RANKS - 1)];
+		largest = k > largest ? k : largest;
 	}
-	return beyond;
+	return largest >= distinct;
 }
 
 /* The count of each record as it stands in its two bytes; records with an escape or a fetch are put right afterwards. */
@@ -509,19 +517,19 @@ static bool decode_batch(struct ps_trace_reader *r, struct pgt *f, u32 n, GError
 	u32 total = f->section.records, distinct = f->section.distinct, at = f->record;
 	const u8 *rank = f->rank + at, *reads = f->reads + at, *writes = f->writes + at;
 	u32 width = pgt_rank_bytes(distinct);
-	bool beyond;
+	const u8 *high = width > 1 ? rank + total : NULL, *top = width > 2 ? rank + 2 * (size_t)total : NULL;
 
-	if (width == 1)
-		beyond = decode_ranks1(r->vpn, rank, n, f->page, distinct);
-	else if (width == 2)
-		beyond = decode_ranks2(r->vpn, rank, rank + total, n, f->page, distinct);
+	if (unlikely(any_beyond(rank, high, top, n, distinct)))
+		return damaged(r, f->frame_offset, error, "a record of the frame is of a page that is not in its list");
+	if (!high)
+		decode_ranks1(r->vpn, rank, n, f->page);
+	else if (!top)
+		decode_ranks2(r->vpn, rank, high, n, f->page);
 	else
-		beyond = decode_ranks3(r->vpn, rank, rank + total, rank + 2 * (size_t)total, n, f->page, distinct);
+		decode_ranks3(r->vpn, rank, high, top, n, f->page);
 	decode_counts(r->meta, reads, writes, n);
 	if (unlikely(any_special(reads, writes, n)) && !decode_specials(f, r->meta, reads, writes, n))
 		return damaged(r, f->frame_offset, error, "a count of the frame is too large");
-	if (unlikely(beyond))
-		return damaged(r, f->frame_offset, error, "a record of the frame is of a page that is not in its list");
 	f->accesses += sum_counts(r->meta, n);
 	f->record += n;
 	return true;

@@ -14,7 +14,7 @@ struct script_reader {
 
 static enum ps_trace_next script_next(struct ps_trace_reader *r, struct ps_trace_batch *batch, GError **error)
 {
-	static const char *const zeroes[] = { "accesses", "reads", "writes", "fetches", "records" };
+	static const char *const zeroes[] = { "accesses", "reads", "writes", "fetches", "records", "time" };
 	struct script_reader *s = r->own;
 	const struct ps_statement *st;
 

@@ -3,6 +3,7 @@
  * The front of all trace readers: find out what the bytes are, pick the kind of reader, keep its error. And the two things
  * that are the same for every kind: copying a trace into a writer, and telling forms apart.
  */
+#define _GNU_SOURCE
 #include "trace/reader.h"
 #include "trace/lackey_line.h"
 #include "trace/pgt.h"
@@ -10,6 +11,7 @@
 #include <pagesim/alloc.h>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -107,6 +109,72 @@ const char *ps_trace_form_word(enum ps_trace_form form)
 		break;
 	}
 	return "unknown kind of file";
+}
+
+#define SNIFF_BYTES 4096
+/* How long a pipe may take to come up with its first line. */
+#define SNIFF_TRIES 2000
+
+/* A look into a pipe: its content is duplicated into another one, and the copy read. Return: bytes, 0 at its end, -1. */
+static ssize_t look_into_pipe(int fd, char *bytes)
+{
+	int copy[2];
+	ssize_t n;
+
+	if (pipe(copy))
+		return -1;
+	do {
+		n = tee(fd, copy[1], SNIFF_BYTES, 0);
+	} while (n < 0 && errno == EINTR);
+	if (n > 0)
+		n = read(copy[0], bytes, (size_t)n);
+	close(copy[0]);
+	close(copy[1]);
+	return n;
+}
+
+static ssize_t look(int fd, char *bytes)
+{
+	struct stat st;
+	ssize_t n = 0, before;
+
+	if (fstat(fd, &st))
+		return -1;
+	if (S_ISREG(st.st_mode))
+		return pread(fd, bytes, SNIFF_BYTES, lseek(fd, 0, SEEK_CUR));
+	if (S_ISSOCK(st.st_mode))
+		return recv(fd, bytes, SNIFF_BYTES, MSG_PEEK);
+	if (!S_ISFIFO(st.st_mode)) {
+		errno = S_ISDIR(st.st_mode) ? EISDIR : 0;
+		return S_ISDIR(st.st_mode) ? -1 : 0;
+	}
+	/* Wait for a whole line, or for the end. */
+	for (int i = 0; i < SNIFF_TRIES; i++) {
+		before = n;
+		n = look_into_pipe(fd, bytes);
+		if (n <= 0 || n >= 64 || memchr(bytes, '\n', (size_t)n))
+			break;
+		if (n == before)
+			g_usleep(1000);
+	}
+	return n;
+}
+
+enum ps_trace_form ps_trace_form_of(const char *path, GError **error)
+{
+	int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+	enum ps_trace_form form = PS_FORM_UNKNOWN;
+	char bytes[SNIFF_BYTES];
+	ssize_t n = fd < 0 ? -1 : look(fd, bytes);
+
+	if (n < 0)
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot %s: %s", path, fd < 0 ? "open" : "read",
+			    g_strerror(errno));
+	else
+		form = !n && isatty(fd) ? PS_FORM_SCRIPT : ps_trace_sniff(bytes, (size_t)n);
+	if (fd > STDIN_FILENO)
+		close(fd);
+	return form;
 }
 
 /* ---- readers ---- */
@@ -309,7 +377,7 @@ u64 ps_trace_reader_position(const struct ps_trace_reader *r, u64 *size)
 
 bool ps_trace_copy(struct ps_trace_reader *r, struct ps_trace_writer *w, GError **error)
 {
-	static const char *const own[] = { "accesses", "reads", "writes", "fetches", "records", "events", "tasks" };
+	static const char *const own[] = { "accesses", "reads", "writes", "fetches", "records", "events", "tasks", "time" };
 	const struct ps_trace_total *totals;
 	struct ps_trace_batch b;
 	enum ps_trace_next next;

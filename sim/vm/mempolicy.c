@@ -19,7 +19,7 @@
 #include <pagesim/spinlock.h>
 #include <pagesim/task.h>
 
-static const struct mempolicy default_policy = {.mode = MPOL_LOCAL};
+static const struct mempolicy default_policy = { .mode = MPOL_LOCAL };
 
 int mpol_new(enum mempolicy_mode mode, const nodemask_t *nodes, struct mempolicy **ret_policy)
 {
@@ -30,9 +30,7 @@ int mpol_new(enum mempolicy_mode mode, const nodemask_t *nodes, struct mempolicy
 
 	nodes_clear(present);
 	if (nodes)
-		for_each_node_mask(nid, *nodes)
-			if (nid < (nid_t)machine->nr_nodes)
-				node_set(nid, present);
+		for_each_node_mask(nid, *nodes) if (nid < (nid_t)machine->nr_nodes) node_set(nid, present);
 	nodes_and(present, present, machine->memory_nodes);
 	if (mode == MPOL_DEFAULT) {
 		if (nodes && !nodes_empty(*nodes))
@@ -231,9 +229,7 @@ static nid_t nth_node_of(const nodemask_t *nodes, u64 n)
 	u64 k = n % (u64)nodes_weight(*nodes);
 	nid_t nid;
 
-	for_each_node_mask(nid, *nodes)
-		if (!k--)
-			return nid;
+	for_each_node_mask(nid, *nodes) if (!k--) return nid;
 	return NUMA_NO_NODE;
 }
 

@@ -192,7 +192,7 @@ static const struct {
 	{ all_movable, "101 percent of memory movable, at most 100 can be" },
 	{ steep, "watermark scale factor 1001, 1 .. 1000 can be" },
 	{ frozen_core, "copy rate or zero rate of a core is 0" },
-	{ bad_tlb, "first-level TLB for base pages: ways are not 2 .. 8" },
+	{ bad_tlb, "first-level TLB for base pages: ways are not 1 .. 1024" },
 };
 
 /* Each case spoils the good machine in one way. Expect the reason in words, -EINVAL, and nothing built. */

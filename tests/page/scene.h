@@ -41,6 +41,8 @@ struct scene_spec {
 	unsigned long min_free_kbytes;
 	enum ps_contents contents;
 	bool no_contents;
+	/** Without the lock checker, as in replay. */
+	bool no_lockcheck;
 	int pcp_high;
 	u32 shuffle;
 	/** Teardown does not look for allocated pages. */
@@ -57,8 +59,8 @@ struct scene {
 
 static inline int scene_open(struct scene *s, const struct scene_spec *spec)
 {
-	struct ps_runtime_settings settings = {.seed = 1, .shuffle = spec->shuffle};
-	struct ps_mem_settings mem = {.pcp_high = spec->pcp_high};
+	struct ps_runtime_settings settings = { .seed = 1, .shuffle = spec->shuffle, .no_lockcheck = spec->no_lockcheck };
+	struct ps_mem_settings mem = { .pcp_high = spec->pcp_high };
 	static struct ps_machine_spec m;
 	unsigned int nid, cpu;
 
@@ -172,18 +174,18 @@ static inline void catch_bug(void *arg, const struct ps_bug *bug)
 }
 
 /** Expect the statement to report a BUG; what it did until then stays done. */
-#define expect_bug(statement)                                                                                          \
-	do {                                                                                                           \
-		static struct caught caught_;                                                                          \
-		struct ps_bug_handler old_ = ps_bug_set_handler((struct ps_bug_handler){catch_bug, &caught_});         \
-		volatile bool seen_ = true;                                                                            \
-                                                                                                                       \
-		if (!setjmp(caught_.env)) {                                                                            \
-			statement;                                                                                     \
-			seen_ = false;                                                                                 \
-		}                                                                                                      \
-		ps_bug_set_handler(old_);                                                                              \
-		assert_true(seen_);                                                                                    \
+#define expect_bug(statement)                                                                                    \
+	do {                                                                                                     \
+		static struct caught caught_;                                                                    \
+		struct ps_bug_handler old_ = ps_bug_set_handler((struct ps_bug_handler){ catch_bug, &caught_ }); \
+		volatile bool seen_ = true;                                                                      \
+                                                                                                                 \
+		if (!setjmp(caught_.env)) {                                                                      \
+			statement;                                                                               \
+			seen_ = false;                                                                           \
+		}                                                                                                \
+		ps_bug_set_handler(old_);                                                                        \
+		assert_true(seen_);                                                                              \
 	} while (0)
 
 static inline s64 vmstat(const char *name)

@@ -11,19 +11,25 @@
 static int setup_small(void **state)
 {
 	/* 2-bit tables: pageblocks of 4 frames, blocks of up to 8; two nodes whose ends are aligned to 4 frames only. */
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 2, .pages = {124, 60}, .cpus = {1, 1}, .pt_bits = 2,
-							    .min_free_kbytes = 4, .pcp_high = -1});
+	return scene_setup_with(state, &(struct scene_spec){ .nr_nodes = 2,
+							     .pages = { 124, 60 },
+							     .cpus = { 1, 1 },
+							     .pt_bits = 2,
+							     .min_free_kbytes = 4,
+							     .pcp_high = -1 });
 }
 
 static int setup_large(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 1, .pages = {16384}, .cpus = {2}, .pcp_high = -1});
+	return scene_setup_with(
+		state, &(struct scene_spec){ .nr_nodes = 1, .pages = { 16384 }, .cpus = { 2 }, .pcp_high = -1 });
 }
 
 static int setup_mixed(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 2, .pages = {9216, 4096}, .cpus = {2, 1},
-							    .movable_percent = 30});
+	return scene_setup_with(
+		state, &(struct scene_spec){
+			       .nr_nodes = 2, .pages = { 9216, 4096 }, .cpus = { 2, 1 }, .movable_percent = 30 });
 }
 
 struct block {
@@ -37,8 +43,8 @@ struct block {
  */
 static void random_steps(struct scene *s, unsigned int steps, u64 seed)
 {
-	static const gfp_t gfps[] = {GFP_KERNEL, GFP_HIGHUSER_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE,
-				     GFP_HIGHUSER_MOVABLE | __GFP_COMP, GFP_ATOMIC | __GFP_COMP};
+	static const gfp_t gfps[] = { GFP_KERNEL, GFP_HIGHUSER_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE,
+				      GFP_HIGHUSER_MOVABLE | __GFP_COMP, GFP_ATOMIC | __GFP_COMP };
 	unsigned long max_pfn = s->machine->max_pfn, live = 0, n, i;
 	u32 *owner = calloc(max_pfn, sizeof(*owner));
 	struct block *blocks = calloc(steps, sizeof(*blocks));
@@ -56,7 +62,8 @@ static void random_steps(struct scene *s, unsigned int steps, u64 seed)
 		if (give) {
 			n = ps_rng_below(&rng, nr);
 			for (i = 0; i < 1UL << blocks[n].order; i++) {
-				assert_int_equal(page_word_read(blocks[n].page + i), (u64)(uintptr_t)blocks[n].page + i);
+				assert_int_equal(page_word_read(blocks[n].page + i),
+						 (u64)(uintptr_t)blocks[n].page + i);
 				owner[page_to_pfn(blocks[n].page) + i] = 0;
 			}
 			__free_pages(blocks[n].page, blocks[n].order);
@@ -79,7 +86,7 @@ static void random_steps(struct scene *s, unsigned int steps, u64 seed)
 				owner[page_to_pfn(page) + i] = step + 1;
 				page_word_write(page + i, (u64)(uintptr_t)page + i);
 			}
-			blocks[nr++] = (struct block){page, order};
+			blocks[nr++] = (struct block){ page, order };
 			live += 1UL << order;
 		}
 		if (step % 256 == 0) {
@@ -195,6 +202,21 @@ static void an_unmovable_request_takes_whole_pageblocks(void **state)
 	put_page(b);
 	put_page(c);
 	put_page(movable);
+}
+
+/* Expect: unmovable requests carve memory as they need it, not all there is. */
+static void an_unmovable_request_carves_one_block(void **state)
+{
+	struct zone *zone = &NODE_DATA(0)->node_zones[ZONE_NORMAL];
+	struct page *page = alloc_page(GFP_KERNEL), *other;
+
+	assert_int_equal(zone->frontier, zone->zone_start_pfn + 1024);
+	assert_int_equal(get_pageblock_migratetype(page), MIGRATE_UNMOVABLE);
+	other = alloc_page(GFP_KERNEL | __GFP_RECLAIMABLE);
+	assert_int_equal(zone->frontier, zone->zone_start_pfn + 2048);
+	assert_int_equal(get_pageblock_migratetype(other), MIGRATE_RECLAIMABLE);
+	put_page(page);
+	put_page(other);
 }
 
 /*
@@ -330,6 +352,7 @@ int main(void)
 		T(memory_is_carved_one_block_at_a_time_and_merges_back, setup_large),
 		T(an_unaligned_end_of_a_zone_is_used_up, setup_small),
 		T(an_unmovable_request_takes_whole_pageblocks, setup_large),
+		T(an_unmovable_request_carves_one_block, setup_large),
 		T(half_a_pageblock_free_is_enough_to_take_it_over, setup_large),
 		T(an_isolated_pageblock_gives_nothing, setup_large),
 		T(an_untouched_pageblock_can_be_isolated, setup_large),

@@ -6,7 +6,8 @@
 
 static int setup(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 2, .pages = {8192, 8192}, .cpus = {1, 1}});
+	return scene_setup_with(state,
+				&(struct scene_spec){ .nr_nodes = 2, .pages = { 8192, 8192 }, .cpus = { 1, 1 } });
 }
 
 /* Expect: for every order the head knows order and size, every tail knows the head, and nothing else is set. */

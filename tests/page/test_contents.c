@@ -6,18 +6,20 @@
 
 static int setup_none(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.no_contents = true});
+	return scene_setup_with(state, &(struct scene_spec){ .no_contents = true });
 }
 
 static int setup_tag(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.contents = PS_CONTENTS_TAG});
+	return scene_setup_with(state, &(struct scene_spec){ .contents = PS_CONTENTS_TAG });
 }
 
 static int setup_bytes(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.contents = PS_CONTENTS_BYTES, .nr_nodes = 2,
-							    .pages = {4096, 4096}, .cpus = {1, 1}});
+	return scene_setup_with(state, &(struct scene_spec){ .contents = PS_CONTENTS_BYTES,
+							     .nr_nodes = 2,
+							     .pages = { 4096, 4096 },
+							     .cpus = { 1, 1 } });
 }
 
 /* Expect, in `tag` and `bytes`: what is written is read, copied, exchanged and cleared. */
@@ -130,8 +132,9 @@ static void modes_have_names(void **state)
 /* The copy test wants two nodes whatever the mode. */
 static int setup_tag2(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.contents = PS_CONTENTS_TAG, .nr_nodes = 2,
-							    .pages = {4096, 4096}, .cpus = {1, 1}});
+	return scene_setup_with(
+		state, &(struct scene_spec){
+			       .contents = PS_CONTENTS_TAG, .nr_nodes = 2, .pages = { 4096, 4096 }, .cpus = { 1, 1 } });
 }
 
 int main(void)

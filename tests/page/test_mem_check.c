@@ -8,7 +8,8 @@
 
 static int setup(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 2, .pages = {4096, 4096}, .cpus = {1, 1}});
+	return scene_setup_with(state,
+				&(struct scene_spec){ .nr_nodes = 2, .pages = { 4096, 4096 }, .cpus = { 1, 1 } });
 }
 
 /** Expect the check to find something, and the first finding of rule `rule`. */
@@ -215,7 +216,8 @@ static void a_torn_list_is_a_finding(void **state)
 {
 	struct page *page = alloc_page(GFP_HIGHUSER_MOVABLE);
 	struct zone *zone = page_zone(page);
-	struct list_head *head = &zone->free_area[9].free_list[MIGRATE_MOVABLE], *first = head->next, *next = first->next;
+	struct list_head *head = &zone->free_area[9].free_list[MIGRATE_MOVABLE], *first = head->next,
+			 *next = first->next;
 	struct list_head *lru, *lru_next;
 	struct page *a = new_anon_page(0);
 

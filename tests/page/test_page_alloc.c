@@ -34,14 +34,14 @@ static void give_all(struct list_head *list)
  */
 static int setup_four(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 4,
-							    .pages = {2048, 2048, 2048, 2048},
-							    .cpus = {1, 1, 0, 0},
-							    .movable_percent = 50,
-							    .distance = {{10, 21, 17, 17},
-									 {21, 10, 28, 28},
-									 {17, 28, 10, 12},
-									 {17, 28, 12, 10}}});
+	return scene_setup_with(state, &(struct scene_spec){ .nr_nodes = 4,
+							     .pages = { 2048, 2048, 2048, 2048 },
+							     .cpus = { 1, 1, 0, 0 },
+							     .movable_percent = 50,
+							     .distance = { { 10, 21, 17, 17 },
+									   { 21, 10, 28, 28 },
+									   { 17, 28, 10, 12 },
+									   { 17, 28, 12, 10 } } });
 }
 
 /*
@@ -50,7 +50,7 @@ static int setup_four(void **state)
  */
 static void zonelists_go_by_distance(void **state)
 {
-	static const int expect[4][4] = {{0, 2, 3, 1}, {1, 0, 3, 2}, {2, 3, 0, 1}, {3, 2, 0, 1}};
+	static const int expect[4][4] = { { 0, 2, 3, 1 }, { 1, 0, 3, 2 }, { 2, 3, 0, 1 }, { 3, 2, 0, 1 } };
 	int nid, i;
 
 	for (nid = 0; nid < 4; nid++) {
@@ -67,6 +67,29 @@ static void zonelists_go_by_distance(void **state)
 	}
 }
 
+/* Four nodes, all equally far apart; node 2 has no CPUs. */
+static int setup_equal(void **state)
+{
+	return scene_setup_with(
+		state,
+		&(struct scene_spec){ .nr_nodes = 4, .pages = { 2048, 2048, 2048, 2048 }, .cpus = { 1, 1, 0, 1 } });
+}
+
+/* Expect: a node without CPUs before those with, higher numbers before lower ones. */
+static void equally_near_nodes_are_not_equal(void **state)
+{
+	static const int expect[4][4] = { { 0, 2, 1, 3 }, { 1, 2, 3, 0 }, { 2, 3, 0, 1 }, { 3, 2, 0, 1 } };
+	int nid, i;
+
+	for (nid = 0; nid < 4; nid++) {
+		const struct zonelist *list = &NODE_DATA(nid)->node_zonelists[ZONELIST_FALLBACK];
+
+		assert_int_equal(list->nr, 4);
+		for (i = 0; i < 4; i++)
+			assert_int_equal(list->zones[i]->node, expect[nid][i]);
+	}
+}
+
 /* Expect: which zones a request may use: by flags and node mask; numa_* say where it was wanted and where it came from. */
 static void flags_and_masks_choose_the_zone(void **state)
 {
@@ -77,13 +100,13 @@ static void flags_and_masks_choose_the_zone(void **state)
 		nid_t node;
 		enum zone_type zone;
 	} cases[] = {
-		{GFP_KERNEL, 0, ~0UL, 0, ZONE_NORMAL},
-		{GFP_HIGHUSER_MOVABLE, 0, ~0UL, 0, ZONE_MOVABLE},
-		{GFP_HIGHUSER, 0, ~0UL, 0, ZONE_NORMAL},
-		{GFP_KERNEL | __GFP_MOVABLE, 0, ~0UL, 0, ZONE_NORMAL},
-		{GFP_HIGHUSER_MOVABLE, 0, 0xa, 3, ZONE_MOVABLE},
-		{GFP_KERNEL, 1, 0xc, 3, ZONE_NORMAL},
-		{GFP_HIGHUSER_MOVABLE | __GFP_THISNODE, 3, ~0UL, 3, ZONE_MOVABLE},
+		{ GFP_KERNEL, 0, ~0UL, 0, ZONE_NORMAL },
+		{ GFP_HIGHUSER_MOVABLE, 0, ~0UL, 0, ZONE_MOVABLE },
+		{ GFP_HIGHUSER, 0, ~0UL, 0, ZONE_NORMAL },
+		{ GFP_KERNEL | __GFP_MOVABLE, 0, ~0UL, 0, ZONE_NORMAL },
+		{ GFP_HIGHUSER_MOVABLE, 0, 0xa, 3, ZONE_MOVABLE },
+		{ GFP_KERNEL, 1, 0xc, 3, ZONE_NORMAL },
+		{ GFP_HIGHUSER_MOVABLE | __GFP_THISNODE, 3, ~0UL, 3, ZONE_MOVABLE },
 	};
 	size_t i;
 
@@ -96,8 +119,8 @@ static void flags_and_masks_choose_the_zone(void **state)
 		assert_int_equal(page_zonenum(page), cases[i].zone);
 		put_page(page);
 	}
-	assert_null(__alloc_pages(GFP_KERNEL, 0, 0, &(nodemask_t){0}));
-	assert_null(__alloc_pages(GFP_KERNEL | __GFP_THISNODE, 0, 0, &(nodemask_t){2}));
+	assert_null(__alloc_pages(GFP_KERNEL, 0, 0, &(nodemask_t){ 0 }));
+	assert_null(__alloc_pages(GFP_KERNEL | __GFP_THISNODE, 0, 0, &(nodemask_t){ 2 }));
 	assert_int_equal(vmstat("pgalloc_movable"), 3);
 	assert_int_equal(vmstat("pgalloc_normal"), 4);
 	assert_int_equal(vmstat("pgfree"), 7);
@@ -115,7 +138,8 @@ static void flags_and_masks_choose_the_zone(void **state)
  */
 static void a_full_node_overflows_to_the_nearest(void **state)
 {
-	struct zone *normal0 = &NODE_DATA(0)->node_zones[ZONE_NORMAL], *movable0 = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
+	struct zone *normal0 = &NODE_DATA(0)->node_zones[ZONE_NORMAL],
+		    *movable0 = &NODE_DATA(0)->node_zones[ZONE_MOVABLE];
 	unsigned long low = low_wmark_pages(normal0), reserve = (unsigned long)normal0->lowmem_reserve[ZONE_MOVABLE];
 	LIST_HEAD(pages);
 	bool normal = false;
@@ -153,7 +177,7 @@ static void a_full_node_overflows_to_the_nearest(void **state)
 static int setup_marks(void **state)
 {
 	/* 64 MiB: min 512 pages. No per-CPU lists: every page is checked. */
-	return scene_setup_with(state, &(struct scene_spec){.min_free_kbytes = 2048, .pcp_high = -1});
+	return scene_setup_with(state, &(struct scene_spec){ .min_free_kbytes = 2048, .pcp_high = -1 });
 }
 
 /* Expect: Linux's formulas for one zone of 16384 pages, min_free_kbytes 2048, scale factor 10. */
@@ -169,7 +193,8 @@ static void watermarks_follow_the_formula(void **state)
 
 static int setup_default_marks(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 2, .pages = {262144, 524288}, .cpus = {4, 0}});
+	return scene_setup_with(state,
+				&(struct scene_spec){ .nr_nodes = 2, .pages = { 262144, 524288 }, .cpus = { 4, 0 } });
 }
 
 /*
@@ -201,14 +226,14 @@ static void each_kind_of_allocation_has_its_reserve(void **state)
 		gfp_t gfp;
 		unsigned long left;
 	} cases[] = {
-		{"kernel", GFP_KERNEL, 512},
-		{"nowait", GFP_NOWAIT, 512},
-		{"movable", GFP_HIGHUSER_MOVABLE, 512},
-		{"high", GFP_NOWAIT | __GFP_HIGH, 256},
-		{"atomic", GFP_ATOMIC, 192},
-		{"atomic, no reserves", GFP_ATOMIC | __GFP_NOMEMALLOC, 256},
-		{"memalloc", GFP_NOWAIT | __GFP_MEMALLOC, 0},
-		{"nofail", GFP_KERNEL | __GFP_NOFAIL, 0},
+		{ "kernel", GFP_KERNEL, 512 },
+		{ "nowait", GFP_NOWAIT, 512 },
+		{ "movable", GFP_HIGHUSER_MOVABLE, 512 },
+		{ "high", GFP_NOWAIT | __GFP_HIGH, 256 },
+		{ "atomic", GFP_ATOMIC, 192 },
+		{ "atomic, no reserves", GFP_ATOMIC | __GFP_NOMEMALLOC, 256 },
+		{ "memalloc", GFP_NOWAIT | __GFP_MEMALLOC, 0 },
+		{ "nofail", GFP_KERNEL | __GFP_NOFAIL, 0 },
 	};
 	size_t i;
 
@@ -252,7 +277,7 @@ static void enough_pages_without_a_block_is_not_enough(void **state)
 /* Expect: an order no block can have is refused with a warning. */
 static void impossible_orders_are_refused(void **state)
 {
-	struct ps_bug_handler old = ps_bug_set_handler((struct ps_bug_handler){catch_bug, NULL});
+	struct ps_bug_handler old = ps_bug_set_handler((struct ps_bug_handler){ catch_bug, NULL });
 
 	assert_null(alloc_pages(GFP_KERNEL, MAX_ORDER));
 	ps_bug_set_handler(old);
@@ -286,7 +311,7 @@ static unsigned long hook_reclaim(const struct ps_alloc_context *ac)
 
 static enum compact_result hook_compact(const struct ps_alloc_context *ac, int attempt)
 {
-	char text[] = {'c', (char)('0' + attempt), 0};
+	char text[] = { 'c', (char)('0' + attempt), 0 };
 
 	say(text);
 	return ac->order == HPAGE_PMD_ORDER ? COMPACT_SKIPPED : COMPACT_COMPLETE;
@@ -322,24 +347,24 @@ static void the_slow_path_calls_for_help_in_order(void **state)
 		const char *expect;
 		bool ok;
 	} cases[] = {
-		{"may not wait", GFP_NOWAIT, 0, false, "kk!", false},
-		{"silent", GFP_NOWAIT | __GFP_NOWARN, 0, false, "kk", false},
-		{"no kswapd", __GFP_DIRECT_RECLAIM | __GFP_NORETRY, 0, false, "r!", false},
-		{"reclaim helps", GFP_KERNEL, 0, true, "kkr", true},
-		{"no retry", GFP_KERNEL | __GFP_NORETRY, 0, false, "kkr!", false},
-		{"huge, light", GFP_TRANSHUGE_LIGHT, 9, false, "", false},
-		{"huge, compaction skipped", GFP_TRANSHUGE | __GFP_NORETRY, 9, false, "c0", false},
-		{"huge", GFP_TRANSHUGE, 9, false, "c0rc0", false},
-		{"costly, may fail", GFP_KERNEL, 4, false, "kc0krc0!", false},
-		{"nothing helps", GFP_KERNEL, 0, false, "kkro!", false},
-		{"rather fail than kill", GFP_KERNEL | __GFP_RETRY_MAYFAIL, 0, false, "kkr!", false},
-		{"this node only: no kill", GFP_KERNEL | __GFP_THISNODE, 0, false, "kkr!", false},
+		{ "may not wait", GFP_NOWAIT, 0, false, "kk!", false },
+		{ "silent", GFP_NOWAIT | __GFP_NOWARN, 0, false, "kk", false },
+		{ "no kswapd", __GFP_DIRECT_RECLAIM | __GFP_NORETRY, 0, false, "r!", false },
+		{ "reclaim helps", GFP_KERNEL, 0, true, "kkr", true },
+		{ "no retry", GFP_KERNEL | __GFP_NORETRY, 0, false, "kkr!", false },
+		{ "huge, light", GFP_TRANSHUGE_LIGHT, 9, false, "", false },
+		{ "huge, compaction skipped", GFP_TRANSHUGE | __GFP_NORETRY, 9, false, "c0", false },
+		{ "huge", GFP_TRANSHUGE, 9, false, "c0rc0", false },
+		{ "costly, may fail", GFP_KERNEL, 4, false, "kc0krc0!", false },
+		{ "nothing helps", GFP_KERNEL, 0, false, "kkro!", false },
+		{ "rather fail than kill", GFP_KERNEL | __GFP_RETRY_MAYFAIL, 0, false, "kkr!", false },
+		{ "this node only: no kill", GFP_KERNEL | __GFP_THISNODE, 0, false, "kkr!", false },
 	};
-	static const struct ps_reclaim_ops ops = {.wake_kswapd = hook_wake,
-						  .direct_reclaim = hook_reclaim,
-						  .direct_compact = hook_compact,
-						  .out_of_memory = hook_oom};
-	static const struct ps_page_ops page_ops = {.alloc_failed = hook_failed};
+	static const struct ps_reclaim_ops ops = { .wake_kswapd = hook_wake,
+						   .direct_reclaim = hook_reclaim,
+						   .direct_compact = hook_compact,
+						   .out_of_memory = hook_oom };
+	static const struct ps_page_ops page_ops = { .alloc_failed = hook_failed };
 	struct scene *s = *state;
 	LIST_HEAD(pages);
 	size_t i;
@@ -372,7 +397,7 @@ static void the_slow_path_calls_for_help_in_order(void **state)
 /* Expect: the OOM killer's success starts the search again; compaction that ran is counted, and its outcome. */
 static void a_kill_is_followed_by_another_try(void **state)
 {
-	static const struct ps_reclaim_ops ops = {.direct_compact = hook_compact, .out_of_memory = hook_oom};
+	static const struct ps_reclaim_ops ops = { .direct_compact = hook_compact, .out_of_memory = hook_oom };
 	struct scene *s = *state;
 	struct page *page;
 	LIST_HEAD(pages);
@@ -398,7 +423,8 @@ static void a_kill_is_followed_by_another_try(void **state)
 
 static int setup_pcp(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.nr_nodes = 2, .pages = {262144, 262144}, .cpus = {2, 0}});
+	return scene_setup_with(state,
+				&(struct scene_spec){ .nr_nodes = 2, .pages = { 262144, 262144 }, .cpus = { 2, 0 } });
 }
 
 /*
@@ -436,7 +462,7 @@ static void lists_stay_below_high(void **state)
 	struct scene *s = *state;
 	static struct page *pages[4096];
 	struct per_cpu_pages *pcp;
-	int i;
+	int i, factor;
 
 	for (i = 0; i < 4096; i++)
 		pages[i] = alloc_page(GFP_HIGHUSER_MOVABLE);
@@ -447,7 +473,10 @@ static void lists_stay_below_high(void **state)
 		assert_true(pcp->count <= pcp->high);
 	}
 	assert_true(pcp->count > 0);
-	assert_true(pcp->free_factor > 0);
+	factor = pcp->free_factor;
+	assert_true(factor > 1);
+	put_page(alloc_page(GFP_HIGHUSER_MOVABLE));
+	assert_int_equal(pcp->free_factor, factor / 2);
 	s->task->cpu = 0;
 	drain_all_pages(page_zone(pages[0]));
 	assert_int_equal(pcp->count, 0);
@@ -460,7 +489,7 @@ static void some_orders_are_cached(void **state)
 	static const struct {
 		unsigned int order;
 		bool cached;
-	} cases[] = {{0, true}, {1, true}, {3, true}, {4, false}, {8, false}, {9, true}, {10, false}};
+	} cases[] = { { 0, true }, { 1, true }, { 3, true }, { 4, false }, { 8, false }, { 9, true }, { 10, false } };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -514,7 +543,8 @@ static void freeing_what_is_in_use_is_a_bug(void **state)
 	set_page_count(page, 1);
 
 	put_page(page);
-	expect_bug(free_unref_page(page + 1, 0) /* a free frame of the same batch: on a list already */; put_page(page));
+	expect_bug(free_unref_page(page + 1, 0) /* a free frame of the same batch: on a list already */;
+		   put_page(page));
 }
 
 /* Expect: a page whose free frame was written to (count, flags) is noticed when it is handed out. */
@@ -540,8 +570,8 @@ static int teardown_broken(void **state)
 static void a_failed_setup_leaves_nothing_behind(void **state)
 {
 	static const struct scene_spec specs[] = {
-		{.nr_nodes = 2, .pages = {2048, 2048}, .cpus = {1, 1}, .movable_percent = 50},
-		{.contents = PS_CONTENTS_BYTES},
+		{ .nr_nodes = 2, .pages = { 2048, 2048 }, .cpus = { 1, 1 }, .movable_percent = 50 },
+		{ .contents = PS_CONTENTS_BYTES },
 	};
 	struct ps_alloc_counts before, after;
 	size_t i;
@@ -588,7 +618,7 @@ static void no_host_memory_for_bytes_is_no_page(void **state)
 
 static int setup_bytes(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.contents = PS_CONTENTS_BYTES});
+	return scene_setup_with(state, &(struct scene_spec){ .contents = PS_CONTENTS_BYTES });
 }
 
 int main(void)
@@ -596,6 +626,7 @@ int main(void)
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		T(zonelists_go_by_distance, setup_four),
+		T(equally_near_nodes_are_not_equal, setup_equal),
 		T(flags_and_masks_choose_the_zone, setup_four),
 		T(a_full_node_overflows_to_the_nearest, setup_four),
 		T(watermarks_follow_the_formula, setup_marks),

@@ -7,8 +7,9 @@
 
 static int setup(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){
-					       .nr_nodes = 2, .pages = {4096, 4096}, .cpus = {1, 1}, .movable_percent = 50});
+	return scene_setup_with(
+		state, &(struct scene_spec){
+			       .nr_nodes = 2, .pages = { 4096, 4096 }, .cpus = { 1, 1 }, .movable_percent = 50 });
 }
 
 /*
@@ -77,7 +78,7 @@ static void the_swapcache_bit_needs_swapbacked(void **state)
 /* Expect: node and zone are what the machine says for every page, and setting every flag does not change them. */
 static void node_and_zone_survive_all_flags(void **state)
 {
-	gfp_t gfps[] = {GFP_KERNEL, GFP_HIGHUSER_MOVABLE};
+	gfp_t gfps[] = { GFP_KERNEL, GFP_HIGHUSER_MOVABLE };
 	int nid, i;
 
 	for (nid = 0; nid < 2; nid++)
@@ -144,10 +145,10 @@ static void mapping_bits_tell_what_owns_the_page(void **state)
 		unsigned long bits;
 		bool anon, ksm, movable;
 	} cases[] = {
-		{"file", 0, false, false, false},
-		{"anon", PAGE_MAPPING_ANON, true, false, false},
-		{"movable", PAGE_MAPPING_MOVABLE, false, false, true},
-		{"ksm", PAGE_MAPPING_KSM, true, true, false},
+		{ "file", 0, false, false, false },
+		{ "anon", PAGE_MAPPING_ANON, true, false, false },
+		{ "movable", PAGE_MAPPING_MOVABLE, false, false, true },
+		{ "ksm", PAGE_MAPPING_KSM, true, true, false },
 	};
 	struct page *head = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
 	size_t i;

@@ -9,13 +9,13 @@
 
 static int setup(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){.cpus = {4}, .nr_nodes = 1, .pages = {8192}});
+	return scene_setup_with(state, &(struct scene_spec){ .cpus = { 4 }, .nr_nodes = 1, .pages = { 8192 } });
 }
 
 static int setup_shuffled(void **state)
 {
-	return scene_setup_with(state,
-				&(struct scene_spec){.cpus = {4}, .nr_nodes = 1, .pages = {8192}, .shuffle = 20000});
+	return scene_setup_with(
+		state, &(struct scene_spec){ .cpus = { 4 }, .nr_nodes = 1, .pages = { 8192 }, .shuffle = 20000 });
 }
 
 /** One fiber of a test. Results are looked at by the main thread. */
@@ -71,7 +71,7 @@ static void a_waiter_loses_virtual_time(void **state)
 {
 	struct scene *s = *state;
 	struct page *page = alloc_page(GFP_KERNEL);
-	struct fiber a = {.page = page, .hold = 5000}, b = {.page = page, .start = 1000, .hold = 10};
+	struct fiber a = { .page = page, .hold = 5000 }, b = { .page = page, .start = 1000, .hold = 10 };
 	struct ps_lock_class_stats before, after;
 	struct task_struct *ta, *tb;
 	ps_ns_t t0 = ps_now();
@@ -119,7 +119,7 @@ static void count_inside(void *arg)
 static void the_lock_excludes(void **state)
 {
 	struct scene *s = *state;
-	struct page *pages[2] = {alloc_page(GFP_KERNEL), new_thp(0)};
+	struct page *pages[2] = { alloc_page(GFP_KERNEL), new_thp(0) };
 	struct fiber f[4];
 	struct task_struct *t[4];
 	int i, p;
@@ -128,8 +128,12 @@ static void the_lock_excludes(void **state)
 		int inside = 0, most = 0, done = 0;
 
 		for (i = 0; i < 4; i++) {
-			f[i] = (struct fiber){.page = pages[p] + (p ? i * 7 : 0), .rounds = 500, .inside = &inside,
-					      .most_inside = &most, .done = &done, .cpu = i};
+			f[i] = (struct fiber){ .page = pages[p] + (p ? i * 7 : 0),
+					       .rounds = 500,
+					       .inside = &inside,
+					       .most_inside = &most,
+					       .done = &done,
+					       .cpu = i };
 			t[i] = spawn(s, count_inside, &f[i]);
 		}
 		run_all(s);
@@ -186,7 +190,9 @@ static void waiters_are_served_in_order(void **state)
 	lock_page(page);
 	assert_false(PageWaiters(page));
 	for (i = 0; i < 4; i++) {
-		f[i] = (struct fiber){.page = page, .start = 1000 * (ps_ns_t)(i + 1), .order = order, .name = (char)('A' + i)};
+		f[i] = (struct fiber){
+			.page = page, .start = 1000 * (ps_ns_t)(i + 1), .order = order, .name = (char)('A' + i)
+		};
 		t[i] = spawn(s, i % 2 ? wait_and_say : lock_and_say, &f[i]);
 	}
 	ps_sleep_until(ps_now() + 100000);
@@ -231,7 +237,7 @@ static void writeback_is_waited_for_apart_from_the_lock(void **state)
 {
 	struct scene *s = *state;
 	struct page *page = alloc_page(GFP_KERNEL);
-	struct fiber f = {.page = page};
+	struct fiber f = { .page = page };
 	struct task_struct *t;
 	ps_ns_t t0 = ps_now();
 
@@ -245,6 +251,48 @@ static void writeback_is_waited_for_apart_from_the_lock(void **state)
 	unlock_page(page);
 	run_all(s);
 	ps_task_free(t);
+	put_page(page);
+}
+
+static void sync_and_say(void *arg)
+{
+	struct fiber *f = arg;
+
+	ps_charge(f->start, PS_TIME_ACCESS);
+	cond_resched();
+	wait_on_page_bit(f->page, PG_writeback);
+	f->order[strlen(f->order)] = f->name;
+}
+
+/*
+ *   page locked and under writeback;   A waits for writeback, B for the lock
+ * Expect: unlocking serves B only and leaves PG_waiters for A; the end of writeback serves A.
+ */
+static void who_waits_for_another_bit_is_left_alone(void **state)
+{
+	struct scene *s = *state;
+	struct page *page = alloc_page(GFP_KERNEL);
+	char order[8] = "";
+	struct fiber a = { .page = page, .start = 10, .order = order, .name = 'A' };
+	struct fiber b = { .page = page, .start = 20, .order = order, .name = 'B' };
+	struct task_struct *ta, *tb;
+
+	lock_page(page);
+	TestSetPageWriteback(page);
+	ta = spawn(s, sync_and_say, &a);
+	tb = spawn(s, lock_and_say, &b);
+	ps_sleep_until(ps_now() + 1000);
+	unlock_page(page);
+	ps_sleep_until(ps_now() + 1000);
+	assert_string_equal(order, "B");
+	assert_true(PageWaiters(page));
+	TestClearPageWriteback(page);
+	page_wake_bit(page, PG_writeback);
+	run_all(s);
+	assert_string_equal(order, "BA");
+	assert_false(PageWaiters(page));
+	ps_task_free(ta);
+	ps_task_free(tb);
 	put_page(page);
 }
 
@@ -291,7 +339,7 @@ static void a_waiter_without_reference_does_not_look_again(void **state)
 	struct scene *s = *state;
 	struct page *page = alloc_page(GFP_KERNEL), *again;
 	int done = 0;
-	struct fiber f[2] = {{.start = 100, .done = &done}, {.start = 200, .done = &done}};
+	struct fiber f[2] = { { .start = 100, .done = &done }, { .start = 200, .done = &done } };
 	struct task_struct *t[2];
 
 	spin_lock_init(&table.lock, PTE_LOCK);
@@ -344,7 +392,7 @@ static void lock_report(void *arg, const struct ps_lock_report *report)
 /* Expect: locking a page under a spinlock, or a second page without saying so, is reported with both places. */
 static void rank_and_sleep_violations_are_reported(void **state)
 {
-	struct ps_runtime_settings settings = {.on_lock_report = lock_report};
+	struct ps_runtime_settings settings = { .on_lock_report = lock_report };
 	struct ps_runtime *rt = ps_runtime_new(&settings);
 	struct task_struct *t;
 	struct scene *s = *state;
@@ -399,7 +447,7 @@ static void rank_and_sleep_violations_are_reported(void **state)
 static void worker(void *arg)
 {
 	struct fiber *f = arg;
-	struct page *mine[8] = {NULL};
+	struct page *mine[8] = { NULL };
 	unsigned int seed = (unsigned int)f->cpu * 7919 + 1, i;
 
 	for (i = 0; i < (unsigned int)f->rounds; i++) {
@@ -456,7 +504,7 @@ static void the_layer_survives_interruption_at_every_step(void **state)
 	int inside = 0, done = 0, i;
 
 	for (i = 0; i < 4; i++) {
-		f[i] = (struct fiber){.page = page, .rounds = 3000, .inside = &inside, .done = &done, .cpu = i};
+		f[i] = (struct fiber){ .page = page, .rounds = 3000, .inside = &inside, .done = &done, .cpu = i };
 		t[i] = spawn(s, worker, &f[i]);
 	}
 	run_all(s);
@@ -472,7 +520,7 @@ static void the_layer_survives_interruption_at_every_step(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
+#define T(name)          cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 #define T_SHUFFLED(name) cmocka_unit_test_setup_teardown(name, setup_shuffled, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_waiter_loses_virtual_time),
@@ -481,6 +529,7 @@ int main(void)
 		T(waiters_are_served_in_order),
 		T(trylock_never_waits),
 		T(writeback_is_waited_for_apart_from_the_lock),
+		T(who_waits_for_another_bit_is_left_alone),
 		T(a_waiter_without_reference_does_not_look_again),
 		T(an_unlocked_page_is_not_waited_for),
 		T(rank_and_sleep_violations_are_reported),

@@ -6,7 +6,7 @@
 
 static int setup(void **state)
 {
-	return scene_setup_with(state, &(struct scene_spec){0});
+	return scene_setup_with(state, &(struct scene_spec){ 0 });
 }
 
 /* Expect: freeze(n) succeeds exactly when the count is n, and then nobody gets a reference until unfreeze. */
@@ -15,7 +15,8 @@ static void freeze_takes_all_references_or_none(void **state)
 	static const struct {
 		int count, freeze;
 		bool ok;
-	} cases[] = {{1, 1, true}, {2, 2, true}, {2, 1, false}, {1, 2, false}, {5, 4, false}, {1025, 1025, true}};
+	} cases[] = { { 1, 1, true },  { 2, 2, true },  { 2, 1, false },
+		      { 1, 2, false }, { 5, 4, false }, { 1025, 1025, true } };
 	struct page *page = alloc_page(GFP_KERNEL);
 	size_t i;
 
@@ -87,7 +88,7 @@ static void a_free_page_gives_no_reference(void **state)
 	expect_bug(get_page(page));
 	expect_bug(put_page(page));
 	warnings = 0;
-	old = ps_bug_set_handler((struct ps_bug_handler){count_warning, NULL});
+	old = ps_bug_set_handler((struct ps_bug_handler){ count_warning, NULL });
 	assert_false(try_get_page(page));
 	ps_bug_set_handler(old);
 	assert_int_equal(warnings, 1);
@@ -134,7 +135,11 @@ static void mapcounts_add_up(void **state)
 {
 	static const struct {
 		int pte[4], pmd;
-	} cases[] = {{{0, 0, 0, 0}, 0}, {{1, 0, 0, 0}, 0}, {{0, 0, 0, 1}, 0}, {{0, 0, 0, 0}, 1}, {{1, 2, 0, 3}, 2}};
+	} cases[] = { { { 0, 0, 0, 0 }, 0 },
+		      { { 1, 0, 0, 0 }, 0 },
+		      { { 0, 0, 0, 1 }, 0 },
+		      { { 0, 0, 0, 0 }, 1 },
+		      { { 1, 2, 0, 3 }, 2 } };
 	struct page *head = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
 	size_t i;
 	int p;
