@@ -26,7 +26,7 @@
 #include <pagesim/world.h>
 
 /* Batches in one turn: 64 x 2048 records, a few milliseconds. */
-#define TURN 64
+#define TURN 1024
 
 static void make_trace(const char *path, u64 pages, u64 accesses)
 {
