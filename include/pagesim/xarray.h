@@ -43,6 +43,7 @@
 #include <limits.h>
 
 #include <pagesim/rcu.h>
+#include <pagesim/runtime.h>
 #include <pagesim/spinlock.h>
 #include <pagesim/types.h>
 
@@ -339,6 +340,7 @@ static inline bool xas_retry(struct xa_state *xas, const void *entry)
 	if (!xa_is_retry(entry))
 		return false;
 	xas_reset(xas);
+	cpu_relax(); /* the writer that put it there is in the middle of its work */
 	return true;
 }
 

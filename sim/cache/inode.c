@@ -545,9 +545,7 @@ int ps_file_writeback_begin(struct inode *inode)
 {
 	if (inode->kind != PS_FILE_DISK)
 		return -EINVAL;
-	down_write(&inode->i_rwsem);
 	WRITE_ONCE(inode->hold_writeback, true);
-	up_write(&inode->i_rwsem);
 	return filemap_fdatawrite_range(inode->i_mapping, 0, (pgoff_t)-1, WB_SYNC_NONE);
 }
 
@@ -555,9 +553,8 @@ int ps_file_writeback_end(struct inode *inode)
 {
 	if (inode->kind != PS_FILE_DISK)
 		return -EINVAL;
-	down_write(&inode->i_rwsem);
+	/* No lock: who waits for this writeback may hold any of the file's. */
 	WRITE_ONCE(inode->hold_writeback, false);
-	up_write(&inode->i_rwsem);
 	disk_complete(&inode->files->disk, inode, 0);
 	return 0;
 }

@@ -37,7 +37,7 @@ static void reads(void *arg)
 	struct reader *r = arg;
 	u64 last = 0;
 
-	while (!READ_ONCE(over)) {
+	do {
 		const struct config *c;
 
 		rcu_read_lock();
@@ -50,7 +50,7 @@ static void reads(void *arg)
 		last = c->pair[0];
 		rcu_read_unlock();
 		r->reads++;
-	}
+	} while (!READ_ONCE(over)); /* a late starter reads once at least */
 }
 
 static void updates(void *arg)
