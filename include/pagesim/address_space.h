@@ -155,8 +155,7 @@ void mapping_set_error(struct address_space *mapping, int error);
 
 /**
  * Checks one file's memory: the tree (xa_validate); every page's mapping, index and cache references; nrpages; DIRTY
- * and WRITEBACK tags against page flags; private data against references and buffer states; nothing beyond the end of
- * the file that is not allowed there.
+ * and WRITEBACK tags against page flags; private data against references and buffer states.
  * @ret_why/@why_len: as xa_validate. Context: nobody else runs. Return: true if all holds.
  */
 bool address_space_validate(struct address_space *mapping, char *ret_why, size_t why_len);

@@ -613,11 +613,13 @@ static ssize_t read_more(struct ps_lackey_stream *s, size_t n, GError **error)
 	return k;
 }
 
-/* One step of one stream: some text, or its end. */
+/* One step of one stream: lines it had to leave while it waited, some more text, or its end. */
 static bool step(struct ps_lackey_stream *s, size_t bytes, GError **error)
 {
-	ssize_t n = read_more(s, bytes, error);
+	ssize_t n = 1;
 
+	if (!memchr(s->rest->str, '\n', s->rest->len))
+		n = read_more(s, bytes, error);
 	if (n < 0)
 		return false;
 	return n ? read_rest(s, error) : ps_lackey_stream_end(s, error);

@@ -157,6 +157,21 @@ static void write_out(struct ps_trace_writer *w, const void *bytes, size_t n)
 	}
 }
 
+/* A copy that a reader will accept: UTF-8, and no longer than a name may be. */
+static char *clean_string(const char *s)
+{
+	char *valid = g_utf8_make_valid(s ? s : "", -1);
+	size_t n = strlen(valid);
+
+	if (n > PGT_NAME_MAX) {
+		n = PGT_NAME_MAX;
+		while (((u8)valid[n] & 0xc0) == 0x80)
+			n--;
+		valid[n] = 0;
+	}
+	return valid;
+}
+
 static void write_header(struct ps_trace_writer *w)
 {
 	const char *const strings[] = { w->source, w->command, w->created_by, w->note };
@@ -166,7 +181,7 @@ static void write_header(struct ps_trace_writer *w)
 
 	w->started = true;
 	for (size_t i = 0; i < G_N_ELEMENTS(strings); i++) {
-		lengths[i] = MIN(strlen(strings[i]), PGT_NAME_MAX);
+		lengths[i] = strlen(strings[i]);
 		n += 4 + lengths[i];
 	}
 	bytes = ps_zalloc(n);
@@ -225,10 +240,10 @@ struct ps_trace_writer *ps_trace_writer_new(int fd, const char *name, const stru
 		settings = &defaults;
 	w->fd = fd;
 	w->name = g_strdup(name);
-	w->source = g_strdup(info->source ? info->source : "");
-	w->command = g_strdup(info->command ? info->command : "");
-	w->created_by = g_strdup(info->created_by ? info->created_by : "");
-	w->note = g_strdup(info->note ? info->note : "");
+	w->source = clean_string(info->source);
+	w->command = clean_string(info->command);
+	w->created_by = clean_string(info->created_by);
+	w->note = clean_string(info->note);
 	w->clock = info->clock;
 	w->fold = settings->fold ? settings->fold : 1;
 	w->frame_records = settings->frame_records ? settings->frame_records : PGT_FRAME_RECORDS;
@@ -259,7 +274,7 @@ bool ps_trace_writer_set_command(struct ps_trace_writer *w, const char *command)
 	if (w->started || w->n || w->items.n)
 		return false;
 	g_free(w->command);
-	w->command = g_strdup(command);
+	w->command = clean_string(command);
 	return true;
 }
 
@@ -697,7 +712,7 @@ void ps_trace_writer_total(struct ps_trace_writer *w, const char *name, u64 valu
 			return;
 		}
 	}
-	total.name = g_strndup(name, PGT_NAME_MAX);
+	total.name = clean_string(name);
 	g_array_append_val(w->totals, total);
 }
 
