@@ -601,9 +601,10 @@ static void quirks_are_the_runtimes(void **state)
 {
 	const struct ps_quirk_set quirks = { { 1 } };
 	const struct ps_runtime_settings set = { .quirks = &quirks };
-	struct ps_runtime *plain = ps_runtime_new(NULL);
+	struct ps_runtime *plain;
 
 	scene_begin(&set);
+	plain = ps_runtime_new(NULL);
 	scene_task("with", asks_for_quirk, NULL);
 	ps_task_new(plain, "without", asks_for_quirk, NULL);
 	ps_runtime_run(plain, 0);
@@ -616,8 +617,8 @@ static void quirks_are_the_runtimes(void **state)
 	ps_task_leave();
 	assert_false(ps_quirk(0));
 	assert_diary("without@0 off with@0 on without@10 off with@10 on ");
-	scene_end();
 	ps_runtime_free(plain);
+	scene_end();
 }
 
 static void defaults_are_filled_in(void **state)
