@@ -360,7 +360,7 @@ static int do_event_madvise(struct ps_replay *r, struct replay_task *t, const st
 	int advice = advice_of(e->advice), error;
 	bool refused = false;
 
-	if (advice < 0 || !do_madvise_supports((enum ps_madvice)advice))
+	if (advice < 0)
 		return -ENOENT;
 	replay_note_peak(r);
 	error = each_vma(bytes_of(e->vpn), bytes_of(e->vpn + e->pages), advise_piece, (u64)advice, &refused);
