@@ -23,11 +23,11 @@
 #include <pagesim/task.h>
 #include <pagesim/xarray.h>
 
-#define SPAN	64u /* indices the splitter works on; above them the others' */
+#define SPAN    64u /* indices the splitter works on; above them the others' */
 #define WRITERS 2u
 #define READERS 2u
-#define OWN	64u
-#define ROUNDS	2000u
+#define OWN     64u
+#define ROUNDS  2000u
 
 static struct xarray xa;
 static int stop;
@@ -92,8 +92,8 @@ static void splitter(void *arg)
 static void writer(void *arg)
 {
 	const unsigned long who = (unsigned long)arg;
-	unsigned int version[OWN] = {0};
-	bool stored[OWN] = {false}, marked[OWN] = {false};
+	unsigned int version[OWN] = { 0 };
+	bool stored[OWN] = { false }, marked[OWN] = { false };
 	struct ps_rng rng;
 
 	ps_rng_init(&rng, who);
@@ -163,8 +163,7 @@ static void reader(void *arg)
 
 		xas_set(&xas, 0);
 		rcu_read_lock();
-		xas_for_each(&xas, entry, ULONG_MAX)
-		{
+		xas_for_each(&xas, entry, ULONG_MAX) {
 			if (xas_retry(&xas, entry))
 				continue;
 			if (entry != xas_reload(&xas)) {

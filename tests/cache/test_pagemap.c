@@ -380,7 +380,8 @@ static void a_looked_up_page_is_the_right_one(void **state)
 	(void)state;
 	for (u64 seed = 1; seed <= 12; seed++) {
 		const struct scene_spec spec = {
-			.nr_nodes = 1, .pages = {256}, .cpus = {2}, .pt_bits = 2, .shuffle = 12000};
+			.nr_nodes = 1, .pages = { 256 }, .cpus = { 2 }, .pt_bits = 2, .shuffle = 12000
+		};
 		void *scene = NULL;
 
 		assert_int_equal(cache_setup_with(&scene, &spec), 0);

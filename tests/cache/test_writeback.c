@@ -27,11 +27,11 @@ static struct wb_state look(struct page *page)
 	return s;
 }
 
-#define expect_state(page, ...)                                                                                        \
-	do {                                                                                                           \
-		struct wb_state is_ = look(page), want_ = {__VA_ARGS__};                                               \
-                                                                                                                       \
-		assert_memory_equal(&is_, &want_, sizeof(is_));                                                        \
+#define expect_state(page, ...)                                            \
+	do {                                                               \
+		struct wb_state is_ = look(page), want_ = { __VA_ARGS__ }; \
+                                                                           \
+		assert_memory_equal(&is_, &want_, sizeof(is_));            \
 	} while (0)
 
 /* Expect: the diagram of writeback.h, arrow by arrow. */
@@ -75,7 +75,7 @@ static void a_page_not_written_after_all_is_dirty_again(void **state)
 {
 	struct inode *inode = file("/d/a");
 	struct page *page = cached_page(inode, 5, 1);
-	struct writeback_control wbc = {0};
+	struct writeback_control wbc = { 0 };
 
 	(void)state;
 	get_page(page);
@@ -295,7 +295,8 @@ static void everybody_who_waits_for_writeback_is_woken(void **state)
 	(void)state;
 	for (u64 seed = 1; seed <= 10; seed++) {
 		const struct scene_spec spec = {
-			.nr_nodes = 1, .pages = {256}, .cpus = {2}, .pt_bits = 2, .shuffle = 10000};
+			.nr_nodes = 1, .pages = { 256 }, .cpus = { 2 }, .pt_bits = 2, .shuffle = 10000
+		};
 		struct scene *s;
 		void *scene = NULL;
 
