@@ -387,9 +387,15 @@ struct replay_task *replay_enter(struct ps_replay *r, u32 number)
 	struct replay_task *t;
 	struct task_struct *task;
 
-	t = number < r->tasks->len ? &g_array_index(r->tasks, struct replay_task, number) : NULL;
-	if (!t || !t->task) {
-		replay_fail(r, PS_REPLAY_ERROR_TRACE, "task %u does something, but has not started or has ended", number);
+	if (number >= r->tasks->len || (!g_array_index(r->tasks, struct replay_task, number).task &&
+					!g_array_index(r->tasks, struct replay_task, number).gone)) {
+		/* What only lists accesses introduces nobody. */
+		if (!replay_start_task(r, number, "unknown"))
+			return NULL;
+	}
+	t = &g_array_index(r->tasks, struct replay_task, number);
+	if (!t->task) {
+		replay_fail(r, PS_REPLAY_ERROR_TRACE, "task %u does something after its end", number);
 		return NULL;
 	}
 	task = t->task;

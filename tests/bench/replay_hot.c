@@ -67,9 +67,9 @@ static __attribute__((noinline)) void floor_turn(struct ps_machine *machine, str
 			*entry |= _PAGE_ACCESSED | (write ? _PAGE_DIRTY : 0);
 			pfn = (*entry & _PAGE_PFN_MASK) >> PAGE_SHIFT;
 			page = &machine->mem_map[pfn];
-			/* The touch: a bit of the flags that nobody uses. */
-			*(volatile u64 *)&page->flags |= 0;
-			now += machine->read_ns[0][machine->section_nid[pfn >> machine->section_shift]];
+			/* The touch is a load; a store would make the floor slower still. */
+			now += (*(const volatile u64 *)&page->flags >> 63) +
+			       machine->read_ns[0][machine->section_nid[pfn >> machine->section_shift]];
 		}
 	}
 	floor_sink = now;
