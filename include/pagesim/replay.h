@@ -24,6 +24,7 @@
  * are warm: reading from the disk takes no time unless disk_ns says so.
  *
  * What a trace may do that a program could not:
+ *   use a task it never introduced   a process with an empty address space begins there
  *   touch a page nobody mapped   it is mapped there and then, as private anonymous memory, and counted (auto_mapped_pages)
  *   touch what its mapping forbids (or beyond the end of a file)   not replayed, counted (refused_accesses)
  *   run out of simulated memory   an error: replay ends there; all before it counts
@@ -56,7 +57,7 @@ enum ps_replay_error {
 	PS_REPLAY_ERROR_POLICY,	    /* no such policy, or it does not take these parameters */
 	PS_REPLAY_ERROR_ARGUMENT,   /* a setting that cannot be */
 	PS_REPLAY_ERROR_MEMORY,	    /* simulated memory is used up, or the host's is */
-	PS_REPLAY_ERROR_TRACE,	    /* says what cannot be: a task that does not exist, a page beyond the address space */
+	PS_REPLAY_ERROR_TRACE,	    /* says what cannot be: a task that has ended, a page beyond the address space */
 	PS_REPLAY_ERROR_SCRIPT,	    /* statements of the language, which ps_script_run() executes */
 	PS_REPLAY_ERROR_STUCK,	    /* nobody can ever run again */
 	PS_REPLAY_ERROR_CHECK,	    /* an invariant does not hold */

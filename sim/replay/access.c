@@ -19,7 +19,7 @@
 #include <pagesim/tlbflush.h>
 
 /* Records between a prefetch and its use. */
-#define AHEAD 12
+#define AHEAD 16
 
 #define NEED_READ  PS_TLB_VALID
 #define NEED_WRITE (PS_TLB_VALID | PS_TLB_WRITE | PS_TLB_DIRTY)

@@ -80,20 +80,25 @@ static const char *base_name(const char *command, char *buf, size_t size)
 	return strrchr(buf, '/') ? strrchr(buf, '/') + 1 : buf;
 }
 
-static bool start(struct ps_replay *r, const struct ps_event *e)
+bool replay_start_task(struct ps_replay *r, u32 number, const char *command)
 {
-	struct replay_task *t = new_slot(r, e->task);
+	struct replay_task *t = new_slot(r, number);
 	char name[64];
 
 	if (!t)
 		return false;
-	t->task = ps_world_start(r->world, base_name(e->name, name, sizeof(name)), place(r));
+	t->task = ps_world_start(r->world, base_name(command, name, sizeof(name)), place(r));
 	if (!t->task)
 		return replay_fail_errno(r, -ENOMEM, "start of a process");
 	t->space = space_new();
 	r->processes++;
 	r->threads++;
 	return true;
+}
+
+static bool start(struct ps_replay *r, const struct ps_event *e)
+{
+	return replay_start_task(r, e->task, e->name);
 }
 
 /* fork and thread */
@@ -144,6 +149,7 @@ void replay_end_task(struct ps_replay *r, struct replay_task *t)
 		g_free(t->space);
 	t->task = NULL;
 	t->space = NULL;
+	t->gone = true;
 }
 
 static bool end(struct ps_replay *r, const struct ps_event *e)

@@ -13,9 +13,10 @@
 #include <string.h>
 
 #include <pagesim/alloc.h>
+#include <pagesim/check.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
-#include <pagesim/mem.h>
+#include <pagesim/lru.h>
 #include <pagesim/migrate.h>
 #include <pagesim/mm.h>
 
@@ -271,18 +272,42 @@ static bool close_row(struct ps_replay *r, ps_ns_t end)
 	return true;
 }
 
-static bool check(struct ps_replay *r)
+/* Is somebody inside the model: a kernel thread that was left in the middle of something? */
+static bool busy(const struct ps_replay *r)
 {
-	struct ps_mem_fault faults[1];
-	char why[256] = "";
+	struct task_struct *one[1];
+
+	return ps_runnable(r->world->rt, one, 1) > 0;
+}
+
+/* Context: a task is entered. @at_rest: nothing is half done. */
+static bool check(struct ps_replay *r, bool at_rest)
+{
+	struct ps_check_settings settings = {.busy = !at_rest};
+	struct ps_check_report *report;
+	int found;
 
 	if (!r->set.check)
 		return true;
-	if (ps_mem_check(r->machine, faults, 1))
-		return replay_fail(r, PS_REPLAY_ERROR_CHECK, "check: %s", faults[0].text);
-	if (!ps_files_validate(r->machine->files, why, sizeof(why)))
-		return replay_fail(r, PS_REPLAY_ERROR_CHECK, "check: %s", why);
-	return true;
+	report = (struct ps_check_report *)ps_zalloc(sizeof(*report));
+	found = report ? check_machine(r->machine, &settings, report) : -ENOMEM;
+	if (found < 0)
+		replay_fail(r, PS_REPLAY_ERROR_MEMORY, "out of host memory while checking");
+	else if (found)
+		replay_fail(r, PS_REPLAY_ERROR_CHECK, "invariant I%d (%s) does not hold: %s%s", report->violation[0].invariant,
+			    ps_invariant_text(report->violation[0].invariant), report->violation[0].text,
+			    found > 1 ? " (and more)" : "");
+	ps_free(report);
+	return !found;
+}
+
+/* The trace is over: what lies in per-CPU batches goes where it belongs, and then everything must agree. */
+static void settle(struct ps_replay *r)
+{
+	ps_task_enter(r->world->boot);
+	lru_add_drain_all();
+	check(r, !busy(r));
+	ps_task_leave();
 }
 
 void ps_replay_report(struct ps_replay *r, struct ps_report *report)
@@ -343,7 +368,7 @@ bool replay_due(struct ps_replay *r)
 		r->last_now = task->now;
 		past -= past % r->set.interval_ns;
 		r->row_end = r->origin + past + r->set.interval_ns;
-		if (!close_row(r, past) || !check(r))
+		if (!close_row(r, past) || !check(r, false))
 			return false;
 	}
 	replay_set_deadline(r);
@@ -362,9 +387,15 @@ struct replay_task *replay_enter(struct ps_replay *r, u32 number)
 	struct replay_task *t;
 	struct task_struct *task;
 
-	t = number < r->tasks->len ? &g_array_index(r->tasks, struct replay_task, number) : NULL;
-	if (!t || !t->task) {
-		replay_fail(r, PS_REPLAY_ERROR_TRACE, "task %u does something, but has not started or has ended", number);
+	if (number >= r->tasks->len || (!g_array_index(r->tasks, struct replay_task, number).task &&
+					!g_array_index(r->tasks, struct replay_task, number).gone)) {
+		/* What only lists accesses introduces nobody. */
+		if (!replay_start_task(r, number, "unknown"))
+			return NULL;
+	}
+	t = &g_array_index(r->tasks, struct replay_task, number);
+	if (!t->task) {
+		replay_fail(r, PS_REPLAY_ERROR_TRACE, "task %u does something after its end", number);
 		return NULL;
 	}
 	task = t->task;
@@ -490,7 +521,7 @@ bool ps_replay_run(struct ps_replay *r, struct ps_trace_reader *reader, GError *
 	}
 	r->ended = !r->failed;
 	if (r->ended)
-		check(r);
+		settle(r);
 	if (!r->failed)
 		return true;
 	g_propagate_error(error, g_error_copy(r->failed));

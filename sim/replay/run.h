@@ -28,10 +28,11 @@ struct replay_space {
 	unsigned users;
 };
 
-/** A task of the trace; task NULL: not there, or gone. */
+/** A task of the trace; task NULL: not there yet, or gone. */
 struct replay_task {
 	struct task_struct *task;
 	struct replay_space *space;
+	bool gone;
 };
 
 /* Walks remembered for prefetching, by region of a PMD; power of two. */
@@ -103,6 +104,8 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch);
 /** Maps one page the trace never mapped. Return: 0 or as do_mmap(). */
 int replay_auto_map(struct ps_replay *r, u64 addr);
 
+/** Begins a process; a task the trace never introduced is one. Context: no task is entered. Return: false with the error. */
+bool replay_start_task(struct ps_replay *r, u32 number, const char *command);
 /** Replays an event. Context: no task is entered. */
 bool replay_event(struct ps_replay *r, const struct ps_event *event);
 /** Ends a task. Context: it is not entered. */
