@@ -124,10 +124,8 @@ static void census_leaf(struct census *c, struct vm_area_struct *vma, u64 addr, 
 	struct page *page;
 	pfn_t pfn;
 
-	if (is_huge_zero_pmd(pmd)) {
-		sums->huge_pmds++;
+	if (is_huge_zero_pmd(pmd))
 		return;
-	}
 	pfn = pmd_present(pmd) ? pmd_pfn(pmd) : swp_offset(pmd_to_swp_entry(pmd));
 	page = mapped_page(c, vma, addr, pfn);
 	if (!page)
@@ -136,8 +134,6 @@ static void census_leaf(struct census *c, struct vm_area_struct *vma, u64 addr, 
 		violation(c, 16, pfn, "mm %u: huge entry at %#lx does not map a huge page whole and aligned",
 			  vma->vm_mm->pt.asid, (unsigned long)addr);
 	sums->rss[kind_of(page)] += nr;
-	if (PageAnon(page))
-		sums->huge_pmds++;
 	if (pmd_present(pmd)) {
 		struct sight *sight = sight_of(c, pfn);
 
@@ -237,6 +233,7 @@ static void census_tables(struct census *c, struct mm_struct *mm, struct mm_sums
 		}
 		if (pmd_leaf_or_swap(*pmd)) {
 			wanted += wants_deposit(c, *pmd);
+			sums->huge_pmds += wants_deposit(c, *pmd);
 			if (!vma_lookup(mm, addr))
 				violation(c, 16, U64_MAX, "mm %u: huge entry at %#lx outside every VMA", pt->asid,
 					  (unsigned long)addr);
