@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine with memory and files, and one hosted task: the page layer's scene plus machine->files. Teardown validates all
- * files against all counters, frees them, and proves that no page, no byte of host memory is left.
+ * A machine with memory and files, and one hosted task: the page layer's scene plus machine->files. Teardown validates
+ * all files against all counters, frees them, and proves that no page, no byte of host memory is left.
  */
 #ifndef PS_TESTS_CACHE_SCENE_H
 #define PS_TESTS_CACHE_SCENE_H
@@ -122,9 +122,10 @@ static inline struct page *cached_page(struct inode *inode, pgoff_t index, u64 w
 /* ---- one preemption, everywhere ---- */
 
 /*
- * Two tasks. The victim runs; at its k-th schedule point the intruder runs to its end (or until it must wait for the victim),
- * then the victim goes on. With k from 1 to the number of points the victim has, every race that takes one preemption is
- * tried, each exactly once. Each k gets a fresh machine: @prepare makes the scene, @check looks at what is left; both run alone.
+ * Two tasks. The victim runs; at its k-th schedule point the intruder runs to its end (or until it must wait for the
+ * victim), then the victim goes on. With k from 1 to the number of points the victim has, every race that takes one
+ * preemption is tried, each exactly once. Each k gets a fresh machine: @prepare makes the scene, @check looks at what
+ * is left; both run alone.
  */
 struct preemption {
 	struct ps_listener listener;

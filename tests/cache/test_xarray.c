@@ -2,7 +2,8 @@
 /*
  * The xarray against a model that cannot be wrong: a list of entries, each with its first index, order, marks. Random
  * operations run on both; after each the array is validated and every index of a window is compared. Then what a model
- * without time cannot say: what readers see while a writer works (under the shuffler), and what is left when memory ends.
+ * without time cannot say: what readers see while a writer works (under the shuffler), and what is left when memory
+ * ends.
  *
  * A failing random case prints its seed and step.
  */
@@ -86,7 +87,10 @@ static struct model_entry *model_add(struct model *m, unsigned long first, unsig
 	return &m->entries[slot];
 }
 
-/* Stores over an aligned span: part of a wider entry means all of it, otherwise what is inside goes and leaves its marks. */
+/*
+ * Stores over an aligned span: part of a wider entry means all of it, otherwise what is inside goes and leaves its
+ * marks.
+ */
 static void model_store(struct model *m, unsigned long index, unsigned int order, void *entry)
 {
 	struct model_entry *e = model_find(m, index);
@@ -368,7 +372,10 @@ static void run_random(unsigned int chunk, unsigned long base, u64 seed, unsigne
 	rcu_barrier();
 }
 
-/* Expect: on every node size, at both ends of the index space and across a boundary of high levels, the array and the model never differ. */
+/*
+ * Expect: on every node size, at both ends of the index space and across a boundary of high levels, the array and
+ * the model never differ.
+ */
 static void random_operations_agree_with_the_model(void **state)
 {
 	static const unsigned long bases[] = { 0, -(unsigned long)WINDOW, 1UL << 30, (1UL << 62) - (1UL << 9) };
@@ -838,8 +845,8 @@ static void split_writer(void *arg)
 }
 
 /*
- * The lookup of a page cache reader: a sibling may have led to the canonical slot of an entry that was split meanwhile, so
- * what was found counts only if a second look at the own slot finds the same.
+ * The lookup of a page cache reader: a sibling may have led to the canonical slot of an entry that was split
+ * meanwhile, so what was found counts only if a second look at the own slot finds the same.
  */
 static void *look_twice(unsigned long index)
 {
@@ -935,8 +942,9 @@ static void readers_see_an_entry_that_covers_their_index(void **state)
 }
 
 /*
- * Several writers add and erase their own indices of one small array, whose tree grows and shrinks all the time, and mark them.
- * Expect: each finds his own entries as he left them, and at the end the array holds exactly what the writers say.
+ * Several writers add and erase their own indices of one small array, whose tree grows and shrinks all the time, and
+ * mark them. Expect: each finds his own entries as he left them, and at the end the array holds exactly what the
+ * writers say.
  */
 #define WRITERS 3u
 #define OWN     40u
