@@ -55,6 +55,8 @@ struct ps_policy_ops {
 	const char *name;
 	const char *what; /* one line for people */
 	const struct ps_policy_param *params; /* NULL: none */
+	/** Do these values (all of them) go together? NULL: always. Return: NULL, or why not, one clause. */
+	const char *(*check)(const u64 *value);
 	/**
 	 * Takes its place on policy->machine: hooks, flags, own state in policy->private_data. NULL: nothing to do.
 	 * Context: a current task of the machine. Return: 0; -ENOMEM, -EINVAL with nothing changed.
