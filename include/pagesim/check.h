@@ -35,11 +35,11 @@ struct ps_machine;
 	X(11, "VMAs are in order, do not overlap, and tree, list and count agree")                             \
 	X(12, "anon_vmas: a VMA's chain has one root, trees hold exactly the chains, counts are right")        \
 	X(13, "reverse mapping is complete: walking from a page finds every entry that maps it")               \
-	X(14, "an exclusive anonymous page is mapped once")                                                    \
+	X(14, "an exclusive anonymous page is mapped once, and only an exclusive one is writable")             \
 	X(15, "a file entry maps the page its file has at that offset")                                        \
 	X(16, "page tables: leaves are aligned, deposits match huge PMDs, table counts are right")             \
 	X(17, "files: cache slots, tags, buffers and sizes agree")                                             \
-	X(18, "no page is locked or under migration, no lock held, no callback left (at rest)")
+	X(18, "no page is locked or under migration, no lock is held (at rest)")
 
 struct ps_violation {
 	int invariant;

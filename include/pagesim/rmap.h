@@ -126,7 +126,7 @@ void page_remove_rmap(struct page *page, struct vm_area_struct *vma, bool compou
  * fork maps an anonymous page a second time.
  * Return: 0; -EBUSY if the page may be pinned and so must stay exclusive: copy it instead.
  */
-int page_try_dup_anon_rmap(struct page *page, bool compound, struct vm_area_struct *vma);
+int page_try_dup_anon_rmap(struct page *page, bool compound);
 /**
  * Makes an exclusive page shareable before it is unmapped. Context: the entry is cleared and flushed.
  * Return: 0; -EBUSY if the page may be pinned: put the entry back.

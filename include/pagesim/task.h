@@ -36,6 +36,7 @@ struct mempolicy;
 /* Where virtual time goes. The sum over the classes is always now - started. */
 #define PS_TIME_CLASSES(X)                                                     \
 	X(ACCESS, "access")   /* loads and stores that reach their page */     \
+	X(COMPUTE, "compute") /* a program's instructions between accesses */  \
 	X(FAULT, "fault")     /* page faults, without what is counted below */ \
 	X(MIGRATE, "migrate") /* unmapping, restoring, shootdowns */           \
 	X(COPY, "copy")       /* page contents, zeroing included */            \

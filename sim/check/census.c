@@ -124,10 +124,8 @@ static void census_leaf(struct census *c, struct vm_area_struct *vma, u64 addr, 
 	struct page *page;
 	pfn_t pfn;
 
-	if (is_huge_zero_pmd(pmd)) {
-		sums->huge_pmds++;
+	if (is_huge_zero_pmd(pmd))
 		return;
-	}
 	pfn = pmd_present(pmd) ? pmd_pfn(pmd) : swp_offset(pmd_to_swp_entry(pmd));
 	page = mapped_page(c, vma, addr, pfn);
 	if (!page)
@@ -136,8 +134,6 @@ static void census_leaf(struct census *c, struct vm_area_struct *vma, u64 addr, 
 		violation(c, 16, pfn, "mm %u: huge entry at %#lx does not map a huge page whole and aligned",
 			  vma->vm_mm->pt.asid, (unsigned long)addr);
 	sums->rss[kind_of(page)] += nr;
-	if (PageAnon(page))
-		sums->huge_pmds++;
 	if (pmd_present(pmd)) {
 		struct sight *sight = sight_of(c, pfn);
 
@@ -196,17 +192,48 @@ static void census_vma(struct census *c, struct vm_area_struct *vma, struct mm_s
 	}
 }
 
+/* Needs this leaf a table in store? File pages are not split into PTEs. */
+static bool wants_deposit(const struct census *c, pmd_t pmd)
+{
+	pfn_t pfn = pmd_present(pmd) ? pmd_pfn(pmd) : swp_offset(pmd_to_swp_entry(pmd));
+
+	if (is_huge_zero_pmd(pmd))
+		return true;
+	return ps_pfn_present(c->machine, pfn) && PageAnon(pfn_to_page(pfn));
+}
+
+/* One table of PMDs is complete: the tables deposited with it are as many as its leaves want. */
+static void census_deposits(struct census *c, struct mm_struct *mm, const pmd_t *pmd, u64 addr, unsigned long wanted)
+{
+	unsigned long deposits = pmd ? pgtable_trans_huge_deposits(pmd) : 0;
+
+	if (deposits != wanted)
+		violation(c, 16, U64_MAX, "mm %u: %lu tables deposited around %#lx, its huge entries want %lu",
+			  mm->pt.asid, deposits, (unsigned long)addr, wanted);
+}
+
 /* Entries outside every VMA, and the number of tables. */
 static void census_tables(struct census *c, struct mm_struct *mm, struct mm_sums *sums)
 {
 	struct page_tables *pt = &mm->pt;
-	u64 addr = 0, at;
+	const u64 span = pmd_size(pt) << pt->bits;
+	u64 addr = 0, at, table_addr = 0;
+	unsigned long wanted = 0;
+	const pmd_t *table = NULL;
 	pmd_t *pmd;
 
 	while ((pmd = pmd_next(pt, &addr, task_size(pt)))) {
 		u64 next = pmd_addr_end(pt, addr, task_size(pt));
 
+		if (!table || addr / span != table_addr / span) {
+			census_deposits(c, mm, table, table_addr, wanted);
+			table = pmd;
+			table_addr = addr;
+			wanted = 0;
+		}
 		if (pmd_leaf_or_swap(*pmd)) {
+			wanted += wants_deposit(c, *pmd);
+			sums->huge_pmds += wants_deposit(c, *pmd);
 			if (!vma_lookup(mm, addr))
 				violation(c, 16, U64_MAX, "mm %u: huge entry at %#lx outside every VMA", pt->asid,
 					  (unsigned long)addr);
@@ -221,6 +248,7 @@ static void census_tables(struct census *c, struct mm_struct *mm, struct mm_sums
 		}
 		addr = next;
 	}
+	census_deposits(c, mm, table, table_addr, wanted);
 }
 
 static void census_vma_order(struct census *c, struct mm_struct *mm)
@@ -269,7 +297,7 @@ static void census_mm(struct census *c, struct mm_struct *mm)
 	if (mm->pt.nr_ptes != sums.pte_tables + sums.huge_pmds)
 		violation(c, 16, U64_MAX, "mm %u: %ld PTE tables counted, %ld in use and %ld deposited", mm->pt.asid,
 			  mm->pt.nr_ptes, sums.pte_tables, sums.huge_pmds);
-	c->nr_tables += (u64)(mm->pt.nr_ptes + mm->pt.nr_pmds + mm->pt.nr_puds + 1);
+	c->nr_tables += (u64)(sums.pte_tables + sums.huge_pmds + mm->pt.nr_pmds + mm->pt.nr_puds + 1);
 }
 
 void census_take(struct census *c)

@@ -7,9 +7,11 @@
 
 #include <pagesim/alloc.h>
 #include <pagesim/inode.h>
+#include <pagesim/lock.h>
 #include <pagesim/machine.h>
 #include <pagesim/mem.h>
 #include <pagesim/page.h>
+#include <pagesim/runtime.h>
 
 #include "check/census.h"
 
@@ -43,6 +45,22 @@ static void check_files(struct census *c)
 		violation(c, 17, U64_MAX, "files: %s", why);
 }
 
+/* The locks of tasks that are at rest. What the lock checker cannot tell (it may be off) the mmap_locks can. */
+static void check_locks(struct census *c)
+{
+	struct task_struct *task;
+	struct mm_struct *mm;
+
+	if (c->settings->busy)
+		return;
+	for (task = ps_task_next(current->rt, NULL); task; task = ps_task_next(current->rt, task))
+		if (ps_locks_held(task))
+			violation(c, 18, U64_MAX, "task %s holds %u locks", task->comm, ps_locks_held(task));
+	list_for_each_entry(mm, &c->machine->mms->list, mmlist)
+		if (rwsem_is_locked(&mm->mmap_lock))
+			violation(c, 18, U64_MAX, "mm %u: mmap_lock is held", mm->pt.asid);
+}
+
 int check_machine(struct ps_machine *machine, const struct ps_check_settings *settings, struct ps_check_report *report)
 {
 	static const struct ps_check_settings at_rest;
@@ -55,6 +73,7 @@ int check_machine(struct ps_machine *machine, const struct ps_check_settings *se
 	check_tlbs(&c);
 	check_memory(&c);
 	check_files(&c);
+	check_locks(&c);
 	ps_free(c.table);
 	return c.out_of_memory ? -ENOMEM : (int)report->nr;
 }

@@ -54,17 +54,26 @@ static struct mappings count_mappings(struct census *c, struct page *head)
 	return m;
 }
 
-/* An exclusive page has one mapper: of each small page, or of the whole by its one PMD. */
+/*
+ * An exclusive page has one mapper: of each small page, or of the whole by its one PMD. And who may write without a fault
+ * owns the page: a writable entry of a shared page would write into what others read.
+ */
 static void check_exclusive(struct census *c, struct page *head)
 {
 	unsigned long nr = compound_nr(head), i;
 
 	for (i = 0; i < nr; i++) {
 		struct page *page = head + i;
+		const struct sight *sight = sight_find(c, page_to_pfn(page));
 		int maps = page_mapcount(page);
 
-		if (!(page->flags >> PG_anon_exclusive & 1))
+		if (!(page->flags >> PG_anon_exclusive & 1)) {
+			if (sight && sight->writable)
+				violation(c, 14, page_to_pfn(page),
+					  "pfn %lu: writable by %u entries, but not exclusive",
+					  (unsigned long)page_to_pfn(page), sight->writable);
 			continue;
+		}
 		if (maps > 1)
 			violation(c, 14, page_to_pfn(page), "pfn %lu: exclusive, but mapped %d times",
 				  (unsigned long)page_to_pfn(page), maps);

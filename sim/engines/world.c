@@ -144,14 +144,13 @@ struct task_struct *ps_world_start(struct ps_world *world, const char *name, int
 	return task;
 }
 
-static int inherit(struct task_struct *task)
+static void inherit(struct task_struct *task)
 {
 	struct task_struct *parent = current;
 
 	task->unprivileged = parent->unprivileged;
 	task->mempolicy = parent->mempolicy;
 	mpol_get(task->mempolicy); /* immutable, so sharing is copying */
-	return 0;
 }
 
 int ps_world_fork(struct ps_world *world, const char *name, struct task_struct **ret_child)

@@ -477,7 +477,7 @@ static long v_madvise(struct run *run)
 	for (i = 0; i < ARRAY_SIZE(advices); i++)
 		if (advices[i].word == run->st->advice)
 			break;
-	if (i == ARRAY_SIZE(advices) || !do_madvise_supports(advices[i].advice)) {
+	if (i == ARRAY_SIZE(advices)) {
 		fail(run, "madvise %s is not in this build yet", ps_advice_word(run->st->advice));
 		return 0;
 	}
@@ -485,16 +485,14 @@ static long v_madvise(struct run *run)
 	return each(&span, madvise_one, &arg);
 }
 
-static bool get_nodes(struct run *run, const struct ps_node_list *list, nodemask_t *ret)
+static void get_nodes(const struct ps_node_list *list, nodemask_t *ret)
 {
 	u32 i;
 
-	(void)run;
 	nodes_clear(*ret);
 	for (i = 0; i < list->n; i++)
 		if (list->node[i] >= 0 && list->node[i] < MAX_NUMNODES)
 			node_set(list->node[i], *ret);
-	return true;
 }
 
 static int policy_mode(struct run *run)
@@ -521,7 +519,7 @@ static long v_mempolicy(struct run *run)
 
 	if (run->error)
 		return 0;
-	get_nodes(run, &run->st->policy.nodes, &nodes);
+	get_nodes(&run->st->policy.nodes, &nodes);
 	return set_mempolicy((enum mempolicy_mode)mode, &nodes);
 }
 
@@ -546,7 +544,7 @@ static long v_mbind(struct run *run)
 
 	if (run->error || !get_range(run, &span))
 		return 0;
-	get_nodes(run, &run->st->policy.nodes, &arg.nodes);
+	get_nodes(&run->st->policy.nodes, &arg.nodes);
 	if (run->st->bind & PS_BIND_STRICT)
 		arg.flags |= MPOL_MF_STRICT;
 	if (run->st->bind & PS_BIND_MOVE)
@@ -672,8 +670,8 @@ static long v_migrate_pages(struct run *run)
 {
 	nodemask_t from, to;
 
-	get_nodes(run, &run->st->nodes, &from);
-	get_nodes(run, &run->st->to_nodes, &to);
+	get_nodes(&run->st->nodes, &from);
+	get_nodes(&run->st->to_nodes, &to);
 	return ps_migrate_pages(mm_of(run), &from, &to);
 }
 

@@ -59,7 +59,9 @@ struct scene {
 
 static inline int scene_open(struct scene *s, const struct scene_spec *spec)
 {
-	struct ps_runtime_settings settings = { .seed = 1, .shuffle = spec->shuffle, .no_lockcheck = spec->no_lockcheck };
+	struct ps_runtime_settings settings = { .seed = 1,
+						.shuffle = spec->shuffle,
+						.no_lockcheck = spec->no_lockcheck };
 	struct ps_mem_settings mem = { .pcp_high = spec->pcp_high };
 	static struct ps_machine_spec m;
 	unsigned int nid, cpu;
