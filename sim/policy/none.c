@@ -9,8 +9,8 @@
 #include "policy/policies.h"
 
 static const struct ps_policy_param params[] = {
-	{"demotion", "1: reclaim may move pages to a slower node instead of dropping them", 0, 0, 1},
-	{NULL, NULL, 0, 0, 0},
+	{ "demotion", "1: reclaim may move pages to a slower node instead of dropping them", 0, 0, 1 },
+	{ NULL, NULL, 0, 0, 0 },
 };
 
 static int none_init(struct ps_policy *policy)

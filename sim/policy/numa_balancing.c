@@ -54,8 +54,8 @@
 
 #include "policy/policies.h"
 
-#define NSEC_PER_MSEC 1000000ull
-#define TICK_NS	      4000000ull /* HZ=250 */
+#define NSEC_PER_MSEC   1000000ull
+#define TICK_NS         4000000ull /* HZ=250 */
 #define MIB_TO_PAGES(n) ((n) << (20 - PAGE_SHIFT))
 
 /* ---- parameters: Linux's names under /sys/kernel/debug/sched/numa_balancing and in vm., kernel. */
@@ -63,15 +63,20 @@
 enum { MODE, SCAN_DELAY, SCAN_PERIOD_MIN, SCAN_PERIOD_MAX, SCAN_SIZE, HOT_THRESHOLD, PROMOTE_RATE_LIMIT, DEMOTION };
 
 static const struct ps_policy_param params[] = {
-	[MODE] = {"mode", "1 normal: to the accessing CPU's node; 2 memory tiering: hot pages up; 3 both", 1, 1, 3},
-	[SCAN_DELAY] = {"scan_delay", "ms of run time before a task is scanned first", 1000, 0, 3600000},
-	[SCAN_PERIOD_MIN] = {"scan_period_min", "ms between scans, at least (and no more than 2560 MiB/s)", 1000, 1, 3600000},
-	[SCAN_PERIOD_MAX] = {"scan_period_max", "ms between scans, at most", 60000, 1, 3600000},
-	[SCAN_SIZE] = {"scan_size", "MiB that one scan covers", 256, 1, 1 << 20},
-	[HOT_THRESHOLD] = {"hot_threshold", "ms from hint to access up to which a slow-tier page is hot", 1000, 1, 1000000},
-	[PROMOTE_RATE_LIMIT] = {"promote_rate_limit", "MB/s of candidates for promotion, per node", 65536, 1, 1 << 30},
-	[DEMOTION] = {"demotion", "1: cold pages go to a slower node when memory is short (default: 1 in modes 2 and 3)", 0, 0, 1},
-	{NULL, NULL, 0, 0, 0},
+	[MODE] = { "mode", "1 normal: to the accessing CPU's node; 2 memory tiering: hot pages up; 3 both", 1, 1, 3 },
+	[SCAN_DELAY] = { "scan_delay", "ms of run time before a task is scanned first", 1000, 0, 3600000 },
+	[SCAN_PERIOD_MIN] = { "scan_period_min", "ms between scans, at least (and no more than 2560 MiB/s)", 1000, 1,
+			      3600000 },
+	[SCAN_PERIOD_MAX] = { "scan_period_max", "ms between scans, at most", 60000, 1, 3600000 },
+	[SCAN_SIZE] = { "scan_size", "MiB that one scan covers", 256, 1, 1 << 20 },
+	[HOT_THRESHOLD] = { "hot_threshold", "ms from hint to access up to which a slow-tier page is hot", 1000, 1,
+			    1000000 },
+	[PROMOTE_RATE_LIMIT] = { "promote_rate_limit", "MB/s of candidates for promotion, per node", 65536, 1,
+				 1 << 30 },
+	[DEMOTION] = { "demotion",
+		       "1: cold pages go to a slower node when memory is short (default: 1 in modes 2 and 3)", 0, 0,
+		       1 },
+	{ NULL, NULL, 0, 0, 0 },
 };
 
 static const char *numa_check(const u64 *value)
@@ -96,20 +101,20 @@ struct numa_group {
 };
 
 struct numa_task {
-	u32 id; /* the task's: its pid */
-	u32 asid; /* its address space, as of its last fault */
-	ps_ns_t node_stamp;	 /* run time up to which scan periods are accounted for */
-	u32 scan_period;	 /* ms */
-	u32 scan_period_max;	 /* ms */
-	u32 scan_seq;		 /* of the address space, when the faults were last looked at */
+	u32 id;              /* the task's: its pid */
+	u32 asid;            /* its address space, as of its last fault */
+	ps_ns_t node_stamp;  /* run time up to which scan periods are accounted for */
+	u32 scan_period;     /* ms */
+	u32 scan_period_max; /* ms */
+	u32 scan_seq;        /* of the address space, when the faults were last looked at */
 	nid_t preferred_nid;
-	ps_ns_t migrate_retry;	 /* do not look at the faults before */
+	ps_ns_t migrate_retry; /* do not look at the faults before */
 	ps_ns_t last_placement;
 	ps_ns_t last_exec;
 	struct numa_group *group;
 	unsigned long total_faults;
 	unsigned long locality[3]; /* faults since the period was last set: remote, local, migration failed */
-	unsigned long *faults;	   /* by fault_index(); NULL until the first fault */
+	unsigned long *faults;     /* by fault_index(); NULL until the first fault */
 	/* The hint fault being handled: what it found, before anything was decided. */
 	int last_cpupid;
 	bool local;
@@ -218,8 +223,8 @@ static void nt_free(struct numa_balancing *nb, struct numa_task *nt)
 
 /* ---- groups */
 
-static unsigned long group_faults_of(const struct numa_balancing *nb, const struct numa_group *group, enum fault_kind kind,
-				     nid_t nid)
+static unsigned long group_faults_of(const struct numa_balancing *nb, const struct numa_group *group,
+				     enum fault_kind kind, nid_t nid)
 {
 	return group->faults[fault_index(nb, kind, nid, 0)] + group->faults[fault_index(nb, kind, nid, 1)];
 }
@@ -314,7 +319,8 @@ static bool join_group(struct numa_balancing *nb, struct numa_task *nt)
 static u64 scan_windows(const struct numa_balancing *nb, const struct mm_struct *mm)
 {
 	u64 window = MIB_TO_PAGES(nb->value[SCAN_SIZE]);
-	long rss = get_mm_counter(mm, MM_FILEPAGES) + get_mm_counter(mm, MM_ANONPAGES) + get_mm_counter(mm, MM_SHMEMPAGES);
+	long rss =
+		get_mm_counter(mm, MM_FILEPAGES) + get_mm_counter(mm, MM_ANONPAGES) + get_mm_counter(mm, MM_SHMEMPAGES);
 
 	return rss > 0 ? ((u64)rss + window - 1) / window : 1;
 }
@@ -359,7 +365,7 @@ static u32 scan_period_max(const struct numa_balancing *nb, const struct numa_ta
 	return (u32)ps_min(max, (u64)UINT32_MAX / 2);
 }
 
-#define PERIOD_SLOTS	 10 /* the period is divided in so many steps */
+#define PERIOD_SLOTS     10 /* the period is divided in so many steps */
 #define PERIOD_THRESHOLD 7  /* of 10 faults local, or private: then it stays as it is */
 
 static void update_scan_period(const struct numa_balancing *nb, struct numa_task *nt, struct mm_struct *mm,
@@ -510,7 +516,7 @@ static ps_ns_t numa_tick(struct ps_policy *policy)
 /* Folds the faults since the last full scan into the decaying counts, and sets the next period. */
 static void task_numa_placement(struct numa_balancing *nb, struct numa_task *nt)
 {
-	unsigned long by_type[NR_TYPES] = {0, 0}, max_faults = 0;
+	unsigned long by_type[NR_TYPES] = { 0, 0 }, max_faults = 0;
 	unsigned long total = nt->locality[0] + nt->locality[1];
 	ps_ns_t exec = exec_runtime(current), runtime = BUSY, period = BUSY;
 	nid_t max_nid = NUMA_NO_NODE;
@@ -538,7 +544,7 @@ static void task_numa_placement(struct numa_balancing *nb, struct numa_task *nt)
 			unsigned int cpubuf = fault_index(nb, FAULTS_CPUBUF, (nid_t)nid, priv);
 			long diff = (long)nt->faults[membuf] - (long)(nt->faults[mem] / 2), cpu_diff;
 			/* By its share of CPU time, not by how many faults it happened to take. */
-			u64 weight = (u64)((__extension__(unsigned __int128)runtime << 16) / (period + 1));
+			u64 weight = (u64)((__extension__(unsigned __int128) runtime << 16) / (period + 1));
 
 			by_type[priv] += nt->faults[membuf];
 			nt->faults[membuf] = 0;
@@ -712,7 +718,8 @@ static bool should_promote(struct numa_balancing *nb, struct page *page, nid_t n
 	return false;
 }
 
-static bool should_numa_migrate(struct numa_balancing *nb, struct numa_task *nt, struct page *page, nid_t from, nid_t to)
+static bool should_numa_migrate(struct numa_balancing *nb, struct numa_task *nt, struct page *page, nid_t from,
+				nid_t to)
 {
 	const struct numa_group *group = nt->group;
 	int last;
@@ -825,7 +832,8 @@ static int numa_init(struct ps_policy *policy)
 		policy->value[DEMOTION] = (nb->mode & NUMA_BALANCING_MEMORY_TIERING) != 0;
 	policy->private_data = nb;
 	policy->machine->reclaim->demotion_enabled = policy->value[DEMOTION] != 0;
-	faults->numa = (struct numa_hooks){.misplaced = numa_misplaced, .migrate = numa_migrate, .faulted = numa_faulted};
+	faults->numa =
+		(struct numa_hooks){ .misplaced = numa_misplaced, .migrate = numa_migrate, .faulted = numa_faulted };
 	faults->numa_balancing = nb->mode;
 	return 0;
 }
@@ -836,7 +844,7 @@ static void numa_destroy(struct ps_policy *policy)
 	struct ps_faults *faults = policy->machine->faults;
 	u32 i;
 
-	faults->numa = (struct numa_hooks){NULL, NULL, NULL};
+	faults->numa = (struct numa_hooks){ NULL, NULL, NULL };
 	faults->numa_balancing = 0;
 	policy->machine->reclaim->demotion_enabled = false;
 	for (i = 0; i < nb->nr_tasks; i++)
@@ -864,10 +872,13 @@ static const char *numa_stat(const struct ps_policy *policy, unsigned int i, u64
 		const char *name;
 		u64 value;
 	} stats[] = {
-		{"numa_scans", nb->scans},	       {"numa_hot", nb->hot},
-		{"numa_cold", nb->cold},	       {"numa_rate_limited", nb->rate_limited},
-		{"numa_target_full", nb->target_full}, {"numa_groups", nb->nr_groups},
-		{"numa_hot_threshold_ms", threshold ? threshold : nb->value[HOT_THRESHOLD]}, /* of the first node */
+		{ "numa_scans", nb->scans },
+		{ "numa_hot", nb->hot },
+		{ "numa_cold", nb->cold },
+		{ "numa_rate_limited", nb->rate_limited },
+		{ "numa_target_full", nb->target_full },
+		{ "numa_groups", nb->nr_groups },
+		{ "numa_hot_threshold_ms", threshold ? threshold : nb->value[HOT_THRESHOLD] }, /* of the first node */
 	};
 
 	if (i >= ARRAY_SIZE(stats))

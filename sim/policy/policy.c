@@ -15,10 +15,10 @@
 #include "policy/policies.h"
 
 #define PS_POLICY_ADDRESS(object) &object,
-static const struct ps_policy_ops *const policies[] = {PS_POLICIES(PS_POLICY_ADDRESS)};
+static const struct ps_policy_ops *const policies[] = { PS_POLICIES(PS_POLICY_ADDRESS) };
 #undef PS_POLICY_ADDRESS
 
-G_DEFINE_QUARK(ps-policy-error-quark, ps_policy_error)
+G_DEFINE_QUARK(ps - policy - error - quark, ps_policy_error)
 
 const struct ps_policy_ops *ps_policy_at(unsigned int i)
 {
@@ -86,7 +86,8 @@ static gboolean unknown_policy(const char *name, GError **error)
 
 	for (i = 0; i < ARRAY_SIZE(policies); i++)
 		g_string_append_printf(names, "%s%s", i ? ", " : "", policies[i]->name);
-	g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_UNKNOWN, "unknown policy '%s'; there are: %s", name, names->str);
+	g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_UNKNOWN, "unknown policy '%s'; there are: %s", name,
+		    names->str);
 	g_string_free(names, TRUE);
 	return FALSE;
 }
@@ -98,8 +99,9 @@ static gboolean unknown_param(const struct ps_policy_ops *ops, const char *what,
 
 	for (i = 0; i < n; i++)
 		g_string_append_printf(names, "%s%s", i ? ", " : "", ops->params[i].name);
-	g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_PARAM, "policy %s: expected PARAM=NUMBER, found '%s'; parameters: %s",
-		    ops->name, what, n ? names->str : "none");
+	g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_PARAM,
+		    "policy %s: expected PARAM=NUMBER, found '%s'; parameters: %s", ops->name, what,
+		    n ? names->str : "none");
 	g_string_free(names, TRUE);
 	return FALSE;
 }
@@ -120,13 +122,14 @@ static gboolean parse_param(struct ps_policy_settings *settings, char *text, GEr
 		return unknown_param(settings->ops, text, error);
 	param = &settings->ops->params[i];
 	if (settings->set >> i & 1) {
-		g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_PARAM, "policy %s: %s is given twice", settings->ops->name,
-			    text);
+		g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_PARAM, "policy %s: %s is given twice",
+			    settings->ops->name, text);
 		return FALSE;
 	}
 	if (!g_ascii_string_to_unsigned(equals + 1, 10, param->min, param->max, &value, NULL)) {
 		g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_VALUE,
-			    "policy %s: %s: expected a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT ", found '%s'",
+			    "policy %s: %s: expected a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+			    ", found '%s'",
 			    settings->ops->name, text, (guint64)param->min, (guint64)param->max, equals + 1);
 		return FALSE;
 	}
@@ -137,7 +140,7 @@ static gboolean parse_param(struct ps_policy_settings *settings, char *text, GEr
 
 gboolean ps_policy_parse(const char *text, struct ps_policy_settings *ret_settings, GError **error)
 {
-	struct ps_policy_settings settings = {.ops = NULL};
+	struct ps_policy_settings settings = { .ops = NULL };
 	char **words = g_strsplit(text, ",", -1);
 	const char *why;
 	gboolean ok = TRUE;
@@ -151,7 +154,8 @@ gboolean ps_policy_parse(const char *text, struct ps_policy_settings *ret_settin
 	if (ok) {
 		why = settings_wrong(&settings);
 		if (why) {
-			g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_VALUE, "policy %s: %s", settings.ops->name, why);
+			g_set_error(error, PS_POLICY_ERROR, PS_POLICY_ERROR_VALUE, "policy %s: %s", settings.ops->name,
+				    why);
 			ok = FALSE;
 		}
 	}
@@ -174,7 +178,7 @@ static bool enter(struct ps_world *world)
 
 int ps_policy_attach(struct ps_world *world, const struct ps_policy_settings *settings, struct ps_policy **ret_policy)
 {
-	struct ps_policy_settings chosen = {.ops = NULL};
+	struct ps_policy_settings chosen = { .ops = NULL };
 	struct ps_policy *policy;
 	int error = 0;
 	bool entered;
@@ -182,7 +186,7 @@ int ps_policy_attach(struct ps_world *world, const struct ps_policy_settings *se
 	if (settings)
 		chosen = *settings;
 	if (!chosen.ops)
-		chosen = (struct ps_policy_settings){.ops = policies[0]};
+		chosen = (struct ps_policy_settings){ .ops = policies[0] };
 	if (world->machine->policy)
 		return -EBUSY;
 	if (settings_wrong(&chosen))

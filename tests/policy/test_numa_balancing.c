@@ -11,13 +11,14 @@
 #include <pagesim/shmem.h>
 
 #define HUGE_BASE 0x40000000ull
-#define MS	  1000000ull
+#define MS        1000000ull
 
 /* CPUs 0, 1 on node 0; 2, 3 on node 1. */
-static const struct tier_node two_sockets[] = {{48, 2, PS_MEMORY_DRAM}, {48, 2, PS_MEMORY_DRAM}};
+static const struct tier_node two_sockets[] = { { 48, 2, PS_MEMORY_DRAM }, { 48, 2, PS_MEMORY_DRAM } };
 /* CPUs 0, 1 on node 0; 2, 3 on node 1; node 2 is slow. */
-static const struct tier_node sockets_and_slow[] = {
-	{32, 2, PS_MEMORY_DRAM}, {32, 2, PS_MEMORY_DRAM}, {64, 0, PS_MEMORY_CXL}};
+static const struct tier_node sockets_and_slow[] = { { 32, 2, PS_MEMORY_DRAM },
+						     { 32, 2, PS_MEMORY_DRAM },
+						     { 64, 0, PS_MEMORY_CXL } };
 
 struct scene {
 	struct tiers *t;
@@ -27,7 +28,7 @@ struct scene {
 
 static struct scene open_scene(const struct tier_node *nodes, unsigned int nr, const char *policy)
 {
-	struct scene s = {.t = tiers_open(nodes, nr)};
+	struct scene s = { .t = tiers_open(nodes, nr) };
 	struct ps_policy_settings settings;
 	GError *error = NULL;
 
@@ -135,7 +136,8 @@ static void mode_1_brings_all_pages_to_the_task(void **state)
 /* Nothing is scanned before scan_delay, nor faster than scan_period_min. */
 static void scanning_keeps_to_its_times(void **state)
 {
-	struct scene s = open_scene(two_sockets, 2, "numa-balancing,scan_delay=300,scan_period_min=500,scan_period_max=500");
+	struct scene s =
+		open_scene(two_sockets, 2, "numa-balancing,scan_delay=300,scan_period_min=500,scan_period_max=500");
 
 	(void)state;
 	map_anon(BASE, 1024);
@@ -156,8 +158,8 @@ static void scanning_keeps_to_its_times(void **state)
 /* A scan covers scan_size, rounded up to a huge page, and goes on where the last one stopped. */
 static void a_scan_covers_one_window(void **state)
 {
-	struct scene s = open_scene(two_sockets, 2,
-				    "numa-balancing,scan_delay=100,scan_size=4,scan_period_min=100,scan_period_max=100");
+	struct scene s = open_scene(
+		two_sockets, 2, "numa-balancing,scan_delay=100,scan_size=4,scan_period_min=100,scan_period_max=100");
 	unsigned long i;
 
 	(void)state;
@@ -197,7 +199,8 @@ static void only_suitable_mappings_are_scanned(void **state)
 	/* Read-only file; shared memory; a mapping with a policy of its own; one without access; an ordinary one. */
 	assert_int_equal(do_mmap(current->mm, BASE, 100 * PAGE_SIZE, MM_PROT_READ, MM_MAP_SHARED, disk, 0), 0);
 	assert_int_equal(
-		do_mmap(current->mm, 2 * BASE, 100 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, shm, 0), 0);
+		do_mmap(current->mm, 2 * BASE, 100 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, shm, 0),
+		0);
 	map_anon(3 * BASE, 100);
 	map_anon(4 * BASE, 100);
 	map_anon(5 * BASE, 100);
@@ -361,8 +364,9 @@ static void cold_pages_are_not_promoted(void **state)
 /* Expect no more than the rate to be promoted in a second, and the threshold to come down when there are too many. */
 static void promotion_keeps_to_its_rate(void **state)
 {
-	struct scene s = open_scene(sockets_and_slow, 3,
-				    "numa-balancing,mode=2,promote_rate_limit=1,scan_period_max=1000,hot_threshold=800");
+	struct scene s =
+		open_scene(sockets_and_slow, 3,
+			   "numa-balancing,mode=2,promote_rate_limit=1,scan_period_max=1000,hot_threshold=800");
 	s64 last = 0, now, seconds;
 
 	(void)state;
@@ -503,7 +507,8 @@ static void tasks_and_policies_come_and_go(void **state)
 
 static void tiering_run(struct ps_vmstat *ret, ps_ns_t *ret_now)
 {
-	struct scene s = open_scene(sockets_and_slow, 3, "numa-balancing,mode=3,scan_delay=50,scan_period_min=100,scan_size=8");
+	struct scene s =
+		open_scene(sockets_and_slow, 3, "numa-balancing,mode=3,scan_delay=50,scan_period_min=100,scan_size=8");
 	unsigned long i;
 
 	map_anon(BASE, 12000);

@@ -6,7 +6,7 @@
 
 #include <pagesim/policy.h>
 
-static const struct tier_node fast_slow[] = {{32, 2, PS_MEMORY_DRAM}, {64, 0, PS_MEMORY_CXL}};
+static const struct tier_node fast_slow[] = { { 32, 2, PS_MEMORY_DRAM }, { 64, 0, PS_MEMORY_CXL } };
 
 static void policies_are_found_by_name_and_in_order(void **state)
 {
@@ -53,28 +53,30 @@ static void wrong_settings_are_refused(void **state)
 		int code;
 		const char *found, *exists;
 	} cases[] = {
-		{"", PS_POLICY_ERROR_UNKNOWN, "''", "none, numa-balancing"},
-		{"numa", PS_POLICY_ERROR_UNKNOWN, "'numa'", "none, numa-balancing"},
-		{",mode=1", PS_POLICY_ERROR_UNKNOWN, "''", "none, numa-balancing"},
-		{"numa-balancing,", PS_POLICY_ERROR_PARAM, "''", "mode, scan_delay"},
-		{"numa-balancing,mode", PS_POLICY_ERROR_PARAM, "'mode'", "mode, scan_delay"},
-		{"numa-balancing,speed=1", PS_POLICY_ERROR_PARAM, "'speed'", "hot_threshold"},
-		{"numa-balancing,=1", PS_POLICY_ERROR_PARAM, "''", "hot_threshold"},
-		{"numa-balancing,mode=1,mode=2", PS_POLICY_ERROR_PARAM, "mode", "twice"},
-		{"numa-balancing,mode=", PS_POLICY_ERROR_VALUE, "''", "1 to 3"},
-		{"numa-balancing,mode=4", PS_POLICY_ERROR_VALUE, "'4'", "1 to 3"},
-		{"numa-balancing,mode=-1", PS_POLICY_ERROR_VALUE, "'-1'", "1 to 3"},
-		{"numa-balancing,mode=1x", PS_POLICY_ERROR_VALUE, "'1x'", "1 to 3"},
-		{"numa-balancing,mode=99999999999999999999", PS_POLICY_ERROR_VALUE, "'99999999999999999999'", "1 to 3"},
-		{"numa-balancing,scan_size=0", PS_POLICY_ERROR_VALUE, "'0'", "from 1"},
-		{"numa-balancing,scan_period_min=100,scan_period_max=50", PS_POLICY_ERROR_VALUE, "scan_period_min", "above"},
-		{"none,mode=1", PS_POLICY_ERROR_PARAM, "'mode'", "demotion"},
+		{ "", PS_POLICY_ERROR_UNKNOWN, "''", "none, numa-balancing" },
+		{ "numa", PS_POLICY_ERROR_UNKNOWN, "'numa'", "none, numa-balancing" },
+		{ ",mode=1", PS_POLICY_ERROR_UNKNOWN, "''", "none, numa-balancing" },
+		{ "numa-balancing,", PS_POLICY_ERROR_PARAM, "''", "mode, scan_delay" },
+		{ "numa-balancing,mode", PS_POLICY_ERROR_PARAM, "'mode'", "mode, scan_delay" },
+		{ "numa-balancing,speed=1", PS_POLICY_ERROR_PARAM, "'speed'", "hot_threshold" },
+		{ "numa-balancing,=1", PS_POLICY_ERROR_PARAM, "''", "hot_threshold" },
+		{ "numa-balancing,mode=1,mode=2", PS_POLICY_ERROR_PARAM, "mode", "twice" },
+		{ "numa-balancing,mode=", PS_POLICY_ERROR_VALUE, "''", "1 to 3" },
+		{ "numa-balancing,mode=4", PS_POLICY_ERROR_VALUE, "'4'", "1 to 3" },
+		{ "numa-balancing,mode=-1", PS_POLICY_ERROR_VALUE, "'-1'", "1 to 3" },
+		{ "numa-balancing,mode=1x", PS_POLICY_ERROR_VALUE, "'1x'", "1 to 3" },
+		{ "numa-balancing,mode=99999999999999999999", PS_POLICY_ERROR_VALUE, "'99999999999999999999'",
+		  "1 to 3" },
+		{ "numa-balancing,scan_size=0", PS_POLICY_ERROR_VALUE, "'0'", "from 1" },
+		{ "numa-balancing,scan_period_min=100,scan_period_max=50", PS_POLICY_ERROR_VALUE, "scan_period_min",
+		  "above" },
+		{ "none,mode=1", PS_POLICY_ERROR_PARAM, "'mode'", "demotion" },
 	};
 	unsigned int i;
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct ps_policy_settings settings = {.set = 77};
+		struct ps_policy_settings settings = { .set = 77 };
 		GError *error = NULL;
 
 		assert_false(ps_policy_parse(cases[i].text, &settings, &error));
@@ -143,7 +145,7 @@ static void only_one_policy_at_a_time(void **state)
 static void impossible_settings_are_refused(void **state)
 {
 	struct tiers *t = tiers_open(fast_slow, 2);
-	struct ps_policy_settings settings = {.ops = ps_policy_find("numa-balancing"), .value = {9}, .set = 1};
+	struct ps_policy_settings settings = { .ops = ps_policy_find("numa-balancing"), .value = { 9 }, .set = 1 };
 	struct ps_policy *policy = NULL;
 
 	(void)state;
