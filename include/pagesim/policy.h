@@ -39,22 +39,24 @@ struct ps_world;
 struct task_struct;
 
 /** No further tick wanted. */
-#define PS_POLICY_NEVER UINT64_MAX
+#define PS_POLICY_NEVER      UINT64_MAX
 #define PS_POLICY_PARAMS_MAX 16
 
 /** A number a policy can be given, as "name=value". */
 struct ps_policy_param {
 	const char *name; /* NULL ends a table */
 	const char *what; /* one line for people, with the unit */
-	u64 def;	  /* what it is unless given; see also what */
+	u64 def;          /* what it is unless given; see also what */
 	u64 min, max;
 };
 
 /** A policy. Constant tables. */
 struct ps_policy_ops {
 	const char *name;
-	const char *what; /* one line for people */
+	const char *what;                     /* one line for people */
 	const struct ps_policy_param *params; /* NULL: none */
+	/** Do these values (all of them) go together? NULL: always. Return: NULL, or why not, one clause. */
+	const char *(*check)(const u64 *value);
 	/**
 	 * Takes its place on policy->machine: hooks, flags, own state in policy->private_data. NULL: nothing to do.
 	 * Context: a current task of the machine. Return: 0; -ENOMEM, -EINVAL with nothing changed.
@@ -77,7 +79,7 @@ struct ps_policy_ops {
 struct ps_policy_settings {
 	const struct ps_policy_ops *ops; /* NULL: none */
 	u64 value[PS_POLICY_PARAMS_MAX]; /* in the order of ops->params; counts only if set */
-	u32 set;			 /* bit i: value[i] was given */
+	u32 set;                         /* bit i: value[i] was given */
 };
 
 /** A policy at work; in machine->policy. */
@@ -86,8 +88,8 @@ struct ps_policy {
 	struct ps_world *world;
 	struct ps_machine *machine;
 	u64 value[PS_POLICY_PARAMS_MAX]; /* all of them, defaults filled in */
-	u32 set;			 /* bit i: it was given */
-	void *private_data;		 /* the policy's */
+	u32 set;                         /* bit i: it was given */
+	void *private_data;              /* the policy's */
 };
 
 /** Return: the policy of that name, or NULL. */
@@ -101,8 +103,8 @@ GQuark ps_policy_error_quark(void);
 
 enum ps_policy_error {
 	PS_POLICY_ERROR_UNKNOWN, /* no such policy */
-	PS_POLICY_ERROR_PARAM,	 /* no such parameter, or not name=value, or given twice */
-	PS_POLICY_ERROR_VALUE,	 /* not a number, or out of its range */
+	PS_POLICY_ERROR_PARAM,   /* no such parameter, or not name=value, or given twice */
+	PS_POLICY_ERROR_VALUE,   /* not a number, or out of its range */
 };
 
 /**

@@ -41,15 +41,15 @@ struct ps_kswapd;
 struct task_struct;
 
 /** Scans begin with 1/4096 of a list and double from round to round. */
-#define DEF_PRIORITY	 12
+#define DEF_PRIORITY     12
 #define SWAP_CLUSTER_MAX 32ul
 
 /** Settings and counts of a machine's reclaim; in machine->reclaim. Settings may be changed between statements. */
 struct ps_reclaim {
-	bool demotion_enabled;	 /* /sys/kernel/mm/numa/demotion_enabled; off at first */
-	unsigned int swappiness; /* vm.swappiness, 0 .. 200; 60 at first */
-	u64 oom_failures;	 /* allocations that failed where Linux would have killed somebody */
-	u64 kswapd_wakes;	 /* how often a kswapd was taken from its sleep */
+	bool demotion_enabled;    /* /sys/kernel/mm/numa/demotion_enabled; off at first */
+	unsigned int swappiness;  /* vm.swappiness, 0 .. 200; 60 at first */
+	u64 oom_failures;         /* allocations that failed where Linux would have killed somebody */
+	u64 kswapd_wakes;         /* how often a kswapd was taken from its sleep */
 	struct ps_kswapd *kswapd; /* private; one per node */
 };
 

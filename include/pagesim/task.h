@@ -86,7 +86,7 @@ struct task_struct {
 	ps_ns_t started; /* (rt) its clock when it was created */
 	int state;       /* TASK_*; written by set_current_state() and by the waker */
 	u32 id;          /* (rt) creation number within the runtime, from 1 */
-	u32 flags; /* PF_* */
+	u32 flags;       /* PF_* */
 	char comm[24];
 	struct mempolicy *mempolicy; /* the task's own, or NULL: not inherited, fork copies it */
 	bool unprivileged;           /* without CAP_SYS_NICE */

@@ -93,8 +93,11 @@ static bool kswapd_shrink_node(struct pglist_data *pgdat, struct scan_control *s
 /* Reclaims until the node is balanced or hopeless. Return: the order it stopped at. */
 static unsigned int balance_pgdat(struct pglist_data *pgdat, unsigned int order, int highest_zoneidx)
 {
-	struct scan_control sc = {
-		.gfp = GFP_KERNEL, .order = order, .priority = DEF_PRIORITY, .reclaim_idx = highest_zoneidx, .may_writepage = true};
+	struct scan_control sc = { .gfp = GFP_KERNEL,
+				   .order = order,
+				   .priority = DEF_PRIORITY,
+				   .reclaim_idx = highest_zoneidx,
+				   .may_writepage = true };
 	bool balanced = false;
 
 	count_vm_event(PAGEOUTRUN);
@@ -291,7 +294,7 @@ static unsigned long do_try_to_free_pages(const struct zonelist *zonelist, struc
 /* Whatever the work was, to the task that waits for memory it is reclaim. Waiting stays waiting. */
 static unsigned long reclaim_for_current(const struct zonelist *zonelist, struct scan_control *sc)
 {
-	static const enum ps_time_class work[] = {PS_TIME_MIGRATE, PS_TIME_COPY, PS_TIME_SCAN};
+	static const enum ps_time_class work[] = { PS_TIME_MIGRATE, PS_TIME_COPY, PS_TIME_SCAN };
 	ps_ns_t before[ARRAY_SIZE(work)];
 	unsigned long reclaimed;
 	unsigned int i;
@@ -310,9 +313,12 @@ static unsigned long reclaim_for_current(const struct zonelist *zonelist, struct
 
 static unsigned long direct_reclaim(const struct ps_alloc_context *ac)
 {
-	struct scan_control sc = {
-		.nr_to_reclaim = SWAP_CLUSTER_MAX, .gfp = ac->gfp, .order = ac->order,
-		.reclaim_idx = (int)ac->highest_zoneidx, .nodemask = ac->nodemask, .may_writepage = true};
+	struct scan_control sc = { .nr_to_reclaim = SWAP_CLUSTER_MAX,
+				   .gfp = ac->gfp,
+				   .order = ac->order,
+				   .reclaim_idx = (int)ac->highest_zoneidx,
+				   .nodemask = ac->nodemask,
+				   .may_writepage = true };
 	int list = ac->gfp & __GFP_THISNODE ? ZONELIST_NOFALLBACK : ZONELIST_FALLBACK;
 
 	if (current->flags & PF_MEMALLOC)
@@ -323,7 +329,8 @@ static unsigned long direct_reclaim(const struct ps_alloc_context *ac)
 unsigned long ps_reclaim_node(nid_t nid, unsigned long nr_pages)
 {
 	struct scan_control sc = {
-		.nr_to_reclaim = nr_pages, .gfp = GFP_KERNEL, .reclaim_idx = MAX_NR_ZONES - 1, .may_writepage = true};
+		.nr_to_reclaim = nr_pages, .gfp = GFP_KERNEL, .reclaim_idx = MAX_NR_ZONES - 1, .may_writepage = true
+	};
 
 	if (!nr_pages || nid < 0 || nid >= MAX_NUMNODES || !NODE_DATA(nid))
 		return 0;

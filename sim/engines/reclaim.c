@@ -83,7 +83,7 @@ static unsigned long isolate_lru_pages(unsigned long nr_to_scan, struct lruvec *
 {
 	struct list_head *src = &lruvec->lists[lru];
 	unsigned long scanned = 0, total = 0, taken = 0;
-	unsigned long zone_taken[MAX_NR_ZONES] = {0}, zone_skipped[MAX_NR_ZONES] = {0};
+	unsigned long zone_taken[MAX_NR_ZONES] = { 0 }, zone_skipped[MAX_NR_ZONES] = { 0 };
 	LIST_HEAD(skipped);
 	int zid;
 
@@ -223,7 +223,8 @@ static enum page_references page_check_references(struct page *page)
 
 /* ---- active to inactive */
 
-static void shrink_active_list(unsigned long nr_to_scan, struct lruvec *lruvec, struct scan_control *sc, enum lru_list lru)
+static void shrink_active_list(unsigned long nr_to_scan, struct lruvec *lruvec, struct scan_control *sc,
+			       enum lru_list lru)
 {
 	nid_t nid = lruvec->pgdat->node_id;
 	enum node_stat_item isolated = is_file_lru(lru) ? NR_ISOLATED_FILE : NR_ISOLATED_ANON;
@@ -335,9 +336,9 @@ struct reclaim_stat {
 /* What becomes of a page that was tried. */
 enum verdict {
 	KEEP_UNLOCKED, /* stays on the inactive list; not locked (any more) */
-	KEEP,	       /* stays on the inactive list */
+	KEEP,          /* stays on the inactive list */
 	ACTIVATE,      /* to the active list */
-	FREE,	       /* only our reference is left */
+	FREE,          /* only our reference is left */
 };
 
 /*
@@ -362,7 +363,7 @@ enum pageout { PAGE_KEEP, PAGE_ACTIVATE, PAGE_SUCCESS, PAGE_CLEAN };
 /* Writes a dirty file page. Context: locked; unlocked if the outcome is PAGE_SUCCESS. */
 static enum pageout pageout(struct page *page, struct address_space *mapping)
 {
-	struct writeback_control wbc = {.nr_to_write = SWAP_CLUSTER_MAX, .for_reclaim = true};
+	struct writeback_control wbc = { .nr_to_write = SWAP_CLUSTER_MAX, .for_reclaim = true };
 	int error;
 
 	/* Somebody else looks at it: writing it would not free it. */
@@ -531,7 +532,7 @@ retry:
 			sc->nr_scanned -= nr - 1;
 			nr = 1;
 		}
-decided:
+	decided:
 		switch (verdict) {
 		case FREE:
 			reclaimed += nr;
@@ -579,8 +580,8 @@ static void note_cost(struct pglist_data *pgdat, bool file, unsigned long nr)
 	enum lru_list lru;
 
 	node->cost[file] += nr;
-	for_each_evictable_lru(lru)
-		size += node_page_state(pgdat->node_id, (enum node_stat_item)((int)NR_LRU_BASE + (int)lru));
+	for_each_evictable_lru(lru) size +=
+		node_page_state(pgdat->node_id, (enum node_stat_item)((int)NR_LRU_BASE + (int)lru));
 	if (node->cost[0] + node->cost[1] > size / 4) {
 		node->cost[0] /= 2;
 		node->cost[1] /= 2;
@@ -663,7 +664,7 @@ static void prepare_scan_count(struct pglist_data *pgdat, struct scan_control *s
 static void get_scan_count(struct pglist_data *pgdat, const struct scan_control *sc, unsigned long *nr)
 {
 	unsigned long swappiness = this_machine()->reclaim->swappiness;
-	unsigned long fraction[2] = {1, 1}, denominator = 1;
+	unsigned long fraction[2] = { 1, 1 }, denominator = 1;
 	enum lru_list lru;
 
 	if (!can_demote(pgdat->node_id)) {
@@ -676,19 +677,20 @@ static void get_scan_count(struct pglist_data *pgdat, const struct scan_control 
 		fraction[0] = 0;
 	} else {
 		unsigned long total = sc->cost[0] + sc->cost[1];
-		unsigned long cost[2] = {total + sc->cost[0], total + sc->cost[1]};
+		unsigned long cost[2] = { total + sc->cost[0], total + sc->cost[1] };
 
 		total = cost[0] + cost[1];
 		fraction[0] = swappiness * (total + 1) / (cost[0] + 1);
 		fraction[1] = (200 - swappiness) * (total + 1) / (cost[1] + 1);
 		denominator = ps_max(fraction[0] + fraction[1], 1ul);
 	}
-	for_each_evictable_lru(lru)
-		nr[lru] = (lruvec_lru_size(node_lruvec(pgdat), lru, sc->reclaim_idx) >> sc->priority) *
-			  fraction[is_file_lru(lru)] / denominator;
+	for_each_evictable_lru(lru) nr[lru] =
+		(lruvec_lru_size(node_lruvec(pgdat), lru, sc->reclaim_idx) >> sc->priority) *
+		fraction[is_file_lru(lru)] / denominator;
 }
 
-static unsigned long shrink_list(enum lru_list lru, unsigned long nr_to_scan, struct lruvec *lruvec, struct scan_control *sc)
+static unsigned long shrink_list(enum lru_list lru, unsigned long nr_to_scan, struct lruvec *lruvec,
+				 struct scan_control *sc)
 {
 	if (!is_active_lru(lru))
 		return shrink_inactive_list(nr_to_scan, lruvec, sc, lru);
@@ -701,7 +703,7 @@ static unsigned long shrink_list(enum lru_list lru, unsigned long nr_to_scan, st
 
 static void shrink_lruvec(struct lruvec *lruvec, struct scan_control *sc)
 {
-	unsigned long nr[NR_LRU_LISTS] = {0}, targets[NR_LRU_LISTS];
+	unsigned long nr[NR_LRU_LISTS] = { 0 }, targets[NR_LRU_LISTS];
 	/* The first round of direct reclaim takes its whole portion: kswapd does not keep up. */
 	bool whole = !current_is_kswapd() && sc->priority == DEF_PRIORITY;
 	unsigned long reclaimed = 0;
@@ -713,7 +715,8 @@ static void shrink_lruvec(struct lruvec *lruvec, struct scan_control *sc)
 		unsigned long nr_anon, nr_file, done;
 		int small, big, i;
 
-		for_each_evictable_lru(lru) {
+		for_each_evictable_lru(lru)
+		{
 			unsigned long portion = ps_min(nr[lru], SWAP_CLUSTER_MAX);
 
 			if (!portion)
@@ -804,7 +807,8 @@ static bool should_continue_reclaim(struct pglist_data *pgdat, unsigned long rec
 		return false;
 	for (zid = 0; zid <= sc->reclaim_idx; zid++) {
 		struct zone *zone = &pgdat->node_zones[zid];
-		unsigned long mark = sc->order > PAGE_ALLOC_COSTLY_ORDER ? low_wmark_pages(zone) : min_wmark_pages(zone);
+		unsigned long mark =
+			sc->order > PAGE_ALLOC_COSTLY_ORDER ? low_wmark_pages(zone) : min_wmark_pages(zone);
 
 		if (!managed_zone(zone))
 			continue;

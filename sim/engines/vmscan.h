@@ -12,7 +12,7 @@
 /* Things that are not on the LRU lists and can be given up. */
 enum shrinker {
 	SHRINKER_DEFERRED_SPLIT, /* queued huge pages */
-	SHRINKER_HUGE_ZERO,	 /* the huge zero page */
+	SHRINKER_HUGE_ZERO,      /* the huge zero page */
 	NR_SHRINKERS,
 };
 
@@ -20,14 +20,14 @@ enum shrinker {
 struct ps_kswapd {
 	struct pglist_data *pgdat;
 	struct task_struct *task; /* NULL until the first wake-up */
-	bool making;		  /* somebody is making it; atomic exchange */
+	bool making;              /* somebody is making it; atomic exchange */
 	wait_queue_head_t wait;
-	unsigned int order;  /* wanted since it last looked */
-	int highest_zoneidx; /* MAX_NR_ZONES: nothing wanted */
-	int failures;	     /* rounds in a row without a page; 16: hopeless */
-	bool dirty;	     /* it met nothing but dirty pages: it may write (PGDAT_DIRTY) */
-	bool writeback;	     /* it met nothing but pages under writeback (PGDAT_WRITEBACK) */
-	unsigned long cost[2]; /* writing of anonymous and file pages, decaying; lru_lock */
+	unsigned int order;                   /* wanted since it last looked */
+	int highest_zoneidx;                  /* MAX_NR_ZONES: nothing wanted */
+	int failures;                         /* rounds in a row without a page; 16: hopeless */
+	bool dirty;                           /* it met nothing but dirty pages: it may write (PGDAT_DIRTY) */
+	bool writeback;                       /* it met nothing but pages under writeback (PGDAT_WRITEBACK) */
+	unsigned long cost[2];                /* writing of anonymous and file pages, decaying; lru_lock */
 	unsigned long deferred[NR_SHRINKERS]; /* work put off by earlier scans */
 };
 
@@ -41,9 +41,9 @@ struct scan_control {
 	const nodemask_t *nodemask;
 	bool may_writepage;
 	bool force_deactivate;
-	bool may_deactivate[2]; /* anonymous, file: the inactive list is short */
+	bool may_deactivate[2];  /* anonymous, file: the inactive list is short */
 	bool skipped_deactivate; /* out: an active list was spared */
-	bool compaction_ready;	 /* out: enough is free, what is missing is a block */
+	bool compaction_ready;   /* out: enough is free, what is missing is a block */
 	bool cache_trim_mode, file_is_tiny;
 	unsigned long cost[2];
 	unsigned long nr_scanned, nr_reclaimed;

@@ -8,10 +8,11 @@
 #include <pagesim/shmem.h>
 #include <pagesim/tlbflush.h>
 
-static const struct tier_node fast_slow[] = {{32, 2, PS_MEMORY_DRAM}, {64, 0, PS_MEMORY_CXL}};
-static const struct tier_node one_tier[] = {{32, 2, PS_MEMORY_DRAM}, {64, 0, PS_MEMORY_DRAM}};
-static const struct tier_node three_tiers[] = {
-	{32, 2, PS_MEMORY_DRAM}, {32, 0, PS_MEMORY_CXL}, {64, 0, PS_MEMORY_OPTANE}};
+static const struct tier_node fast_slow[] = { { 32, 2, PS_MEMORY_DRAM }, { 64, 0, PS_MEMORY_CXL } };
+static const struct tier_node one_tier[] = { { 32, 2, PS_MEMORY_DRAM }, { 64, 0, PS_MEMORY_DRAM } };
+static const struct tier_node three_tiers[] = { { 32, 2, PS_MEMORY_DRAM },
+						{ 32, 0, PS_MEMORY_CXL },
+						{ 64, 0, PS_MEMORY_OPTANE } };
 
 static struct zone *normal_zone(nid_t nid)
 {
@@ -118,7 +119,7 @@ static void without_demotion_anonymous_memory_stays(void **state)
 		const char *name;
 		const struct tier_node *nodes;
 		bool enabled;
-	} cases[] = {{"switched off", fast_slow, false}, {"no lower tier", one_tier, true}};
+	} cases[] = { { "switched off", fast_slow, false }, { "no lower tier", one_tier, true } };
 	unsigned int c;
 
 	(void)state;
@@ -197,7 +198,7 @@ static void demotion_cascades_down_the_tiers(void **state)
 		ps_world_free(t->world);
 		{
 			struct ps_machine_spec *spec = calloc(1, sizeof(*spec));
-			const struct ps_world_settings settings = {.contents = PS_CONTENTS_TAG};
+			const struct ps_world_settings settings = { .contents = PS_CONTENTS_TAG };
 
 			tiers_spec(spec, three_tiers, 3);
 			spec->node[2].abstract_distance = 5000;
@@ -348,7 +349,8 @@ static void every_kind_of_page_is_demoted_but_mlocked_ones(void **state)
 	t->world->machine->reclaim->demotion_enabled = true;
 	assert_int_equal(do_mmap(current->mm, BASE, 300 * PAGE_SIZE, MM_PROT_READ, MM_MAP_SHARED, disk, 0), 0);
 	assert_int_equal(
-		do_mmap(current->mm, 2 * BASE, 300 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, shm, 0), 0);
+		do_mmap(current->mm, 2 * BASE, 300 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, shm, 0),
+		0);
 	map_anon(3 * BASE, 300);
 	assert_int_equal(do_mlock(current->mm, 3 * BASE, 100 * PAGE_SIZE), 0);
 	for (i = 0; i < 300; i++)
@@ -437,7 +439,9 @@ static void shrinkers_give_back_what_is_on_no_list(void **state)
 	for (i = 0; i < 3; i++)
 		assert_int_equal(store(huge + i * 2 * MIB, 1), 0);
 	for (i = 0; i < 3; i++)
-		assert_int_equal(do_madvise(current->mm, huge + i * 2 * MIB + 100 * PAGE_SIZE, 200 * PAGE_SIZE, PS_MADV_DONTNEED), 0);
+		assert_int_equal(do_madvise(current->mm, huge + i * 2 * MIB + 100 * PAGE_SIZE, 200 * PAGE_SIZE,
+					    PS_MADV_DONTNEED),
+				 0);
 	assert_int_equal(delta(t, "thp_deferred_split_page"), 3);
 	ps_reclaim_node(0, 8000);
 	assert_int_equal(delta(t, "thp_split_page"), 3);
@@ -468,7 +472,7 @@ static void pressure(struct ps_vmstat *ret, const struct ps_world_settings *sett
 /* Expect the same run to give the same counters and the same time. */
 static void the_same_run_gives_the_same_numbers(void **state)
 {
-	const struct ps_world_settings settings = {.contents = PS_CONTENTS_TAG};
+	const struct ps_world_settings settings = { .contents = PS_CONTENTS_TAG };
 	static struct ps_vmstat a, b;
 	ps_ns_t at, bt;
 
@@ -515,10 +519,11 @@ static void stores_survive_demotion_at_any_moment(void **state)
 
 	(void)state;
 	for (seed = 1; seed <= 6; seed++) {
-		const struct ps_world_settings settings = {
-			.runtime = {.seed = seed, .shuffle = 3000}, .contents = PS_CONTENTS_TAG};
+		const struct ps_world_settings settings = { .runtime = { .seed = seed, .shuffle = 3000 },
+							    .contents = PS_CONTENTS_TAG };
 		struct tiers *t = tiers_open_with(fast_slow, 2, &settings);
-		struct program p[2] = {{.base = BASE, .pages = 5000, .cpu = 0}, {.base = BASE + 5000 * PAGE_SIZE, .pages = 5000, .cpu = 1}};
+		struct program p[2] = { { .base = BASE, .pages = 5000, .cpu = 0 },
+					{ .base = BASE + 5000 * PAGE_SIZE, .pages = 5000, .cpu = 1 } };
 		struct task_struct *tasks[2];
 		int i;
 

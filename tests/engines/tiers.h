@@ -30,7 +30,7 @@
 #include <pagesim/vmstat.h>
 #include <pagesim/world.h>
 
-#define MIB (1024 * 1024ull)
+#define MIB  (1024 * 1024ull)
 #define BASE 0x10000000ull
 
 /** A node: size, CPUs, kind. */
@@ -107,7 +107,7 @@ static inline struct tiers *tiers_open_with(const struct tier_node *nodes, unsig
 
 static inline struct tiers *tiers_open(const struct tier_node *nodes, unsigned int nr)
 {
-	static const struct ps_world_settings settings = {.contents = PS_CONTENTS_TAG};
+	static const struct ps_world_settings settings = { .contents = PS_CONTENTS_TAG };
 
 	return tiers_open_with(nodes, nr, &settings);
 }
