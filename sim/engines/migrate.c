@@ -231,6 +231,13 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	return 0;
 }
 
+/* As 6.1's folio functions, which do not ask what size of page has the flag: a huge page of tmpfs may be PG_reclaim. */
+static void copy_flag(struct page *newpage, struct page *page, unsigned int flag)
+{
+	if (test_bit(flag, &page->flags))
+		set_bit(flag, &newpage->flags);
+}
+
 void migrate_page_states(struct page *newpage, struct page *page)
 {
 	int cpupid;
@@ -247,8 +254,8 @@ void migrate_page_states(struct page *newpage, struct page *page)
 		SetPageUnevictable(newpage);
 	if (PageWorkingset(page))
 		SetPageWorkingset(newpage);
-	if (!PageAnon(page) && PageChecked(page))
-		SetPageChecked(newpage);
+	if (!PageAnon(page))
+		copy_flag(newpage, page, PG_checked);
 	/* For anonymous pages the bit means AnonExclusive, which mapping them again sets. */
 	if (!PageAnon(page) && PageMappedToDisk(page))
 		SetPageMappedToDisk(newpage);
@@ -263,8 +270,8 @@ void migrate_page_states(struct page *newpage, struct page *page)
 		cpupid = -1;
 	page_cpupid_xchg_last(newpage, cpupid);
 	/* The source's last reference finds PG_writeback clear; readahead marks move. */
-	if (PageReadahead(page) && !PageAnon(page))
-		SetPageReadahead(newpage);
+	if (!PageAnon(page))
+		copy_flag(newpage, page, PG_readahead);
 }
 
 static void charge_copy(struct page *newpage, struct page *page)
