@@ -68,20 +68,20 @@
 
 #include <string.h>
 
-#define PGT_MAGIC	  "\x89PGT\r\n\x1a\n"
-#define PGT_MAGIC_BYTES	  8
+#define PGT_MAGIC         "\x89PGT\r\n\x1a\n"
+#define PGT_MAGIC_BYTES   8
 #define PGT_HEADER_FIXED  24
-#define PGT_HEADER_MAX	  (1u << 20)
+#define PGT_HEADER_MAX    (1u << 20)
 #define PGT_SECTION_BYTES 64
 #define PGT_FOOTER_BYTES  32
 
-#define PGT_FRAME_MAGIC	 0x4d415246u /* FRAM */
-#define PGT_INDEX_MAGIC	 0x58444e49u /* INDX */
+#define PGT_FRAME_MAGIC  0x4d415246u /* FRAM */
+#define PGT_INDEX_MAGIC  0x58444e49u /* INDX */
 #define PGT_FOOTER_MAGIC 0x4c494154u /* TAIL */
 
 /* A frame is closed at this many records, or when its items reach this many bytes. */
 #define PGT_FRAME_RECORDS (1u << 17)
-#define PGT_FRAME_ITEMS	  (1u << 20)
+#define PGT_FRAME_ITEMS   (1u << 20)
 /* No name is longer: an event always fits into a frame. */
 #define PGT_NAME_MAX 65535u
 /* What a reader refuses to allocate for: no writer makes payloads of more than a fraction of this. */
