@@ -57,7 +57,7 @@ enum mapping_flags {
  * in the choice; the kernel has a function pointer (a_ops->migrate_folio) here, but our engines are a higher layer.
  */
 enum migrate_kind {
-	MIGRATE_KIND_FALLBACK, /* no function: write out, release private data, then as PLAIN (fallback_migrate_folio) */
+	MIGRATE_KIND_FALLBACK, /* no function: write out, drop private data, then as PLAIN (fallback_migrate_folio) */
 	MIGRATE_KIND_PLAIN,    /* migrate_page: mapping, flags, contents. shmem, swap cache */
 	MIGRATE_KIND_BUFFERS,  /* buffer_migrate_page: with the buffers locked. Disk file systems */
 	MIGRATE_KIND_BUFFERS_NOREFS, /* the same, refused while anybody holds a buffer. Block devices */
@@ -155,8 +155,7 @@ void mapping_set_error(struct address_space *mapping, int error);
 
 /**
  * Checks one file's memory: the tree (xa_validate); every page's mapping, index and cache references; nrpages; DIRTY
- * and WRITEBACK tags against page flags; private data against references and buffer states; nothing beyond the end of
- * the file that is not allowed there.
+ * and WRITEBACK tags against page flags; private data against references and buffer states.
  * @ret_why/@why_len: as xa_validate. Context: nobody else runs. Return: true if all holds.
  */
 bool address_space_validate(struct address_space *mapping, char *ret_why, size_t why_len);

@@ -9,6 +9,7 @@
 #ifndef PAGESIM_BARRIER_H
 #define PAGESIM_BARRIER_H
 
+#include <pagesim/sanitizer.h>
 #include <pagesim/sched_point.h>
 #include <pagesim/types.h>
 
@@ -28,10 +29,17 @@
 		__atomic_store(&(x), &ps_v_, order);  \
 	} while (0)
 
+#ifdef PS_TSAN
+/* ThreadSanitizer knows no fences; an atomic word that all of them change orders at least as much. */
+extern int ps_fence_word;
+#define ps_fence(order) ((void)__atomic_fetch_add(&ps_fence_word, 0, __ATOMIC_SEQ_CST))
+#else
+#define ps_fence(order) __atomic_thread_fence(order)
+#endif
 #define barrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)
-#define smp_mb()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define smp_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define smp_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_mb()  (ps_point(PS_POINT_FENCE, NULL), ps_fence(__ATOMIC_SEQ_CST))
+#define smp_rmb() (ps_point(PS_POINT_FENCE, NULL), ps_fence(__ATOMIC_ACQUIRE))
+#define smp_wmb() (ps_point(PS_POINT_FENCE, NULL), ps_fence(__ATOMIC_RELEASE))
 
 #define cmpxchg(ptr, expected, desired)                                                                             \
 	__extension__({                                                                                             \

@@ -62,8 +62,6 @@ enum ps_madvice {
 	PS_MADV_COLD,
 	PS_MADV_FREE,
 };
-/** Is this advice in the build? */
-bool do_madvise_supports(enum ps_madvice advice);
 /** Return: 0; -EINVAL; -ENOMEM (a hole in the range; the rest is advised); -EFAULT. */
 int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice);
 /** mlock and munlock. Return: 0; -ENOMEM (a hole, or memory could not be faulted in); -EINVAL. */

@@ -9,6 +9,9 @@
  * Linux 6.1 (mm/page_alloc.c) is the model: watermarks, zonelist order, migratetype fallback and stealing, per-CPU lists
  * and their sizes are its own.
  *
+ * Simulated time: nothing is charged here. Who allocates and frees knows what it does it for and charges alloc_page_ns,
+ * alloc_huge_ns and free_page_ns of the machine's costs; the hooks of the slow path charge what they do.
+ *
  * Layer: page
  */
 #ifndef PAGESIM_PAGE_ALLOC_H
@@ -30,7 +33,6 @@ extern "C" {
 #define ALLOC_WMARK_MASK    (ALLOC_NO_WATERMARKS - 1)
 #define ALLOC_HARDER        0x10u
 #define ALLOC_HIGH          0x20u
-#define ALLOC_NOFRAGMENT    0x100u
 #define ALLOC_KSWAPD        0x800u
 
 /** The highest zone an allocation may use. */

@@ -463,6 +463,8 @@ void mm_dec_nr_ptes(struct page_tables *pt);
  */
 void pgtable_trans_huge_deposit(struct page_tables *pt, pmd_t *pmdp, pte_t *table);
 pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
+/** Tables deposited with the table that *pmdp lies in. For checks. */
+unsigned long pgtable_trans_huge_deposits(const pmd_t *pmdp);
 
 /** Frees the tables of [start, end) that map nothing. Context: mmap lock for writing; nobody walks there. */
 void free_pgtables(struct page_tables *pt, u64 start, u64 end);

@@ -109,8 +109,9 @@ struct anon_vma *page_get_anon_vma(struct page *page);
 /** Before and after a VMA's range or offset changes: takes its chain out of the interval trees, puts it back. */
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
-/** Anon_vmas and chains alive on this machine, for leak checks. */
+/** Anon_vmas, and chains, alive on this machine: for leak checks. */
 long ps_anon_vmas_live(void);
+long ps_anon_vma_chains_live(void);
 
 /* ---- mapping and unmapping one page; Context of all: the page-table lock of the entry is held */
 
@@ -125,7 +126,7 @@ void page_remove_rmap(struct page *page, struct vm_area_struct *vma, bool compou
  * fork maps an anonymous page a second time.
  * Return: 0; -EBUSY if the page may be pinned and so must stay exclusive: copy it instead.
  */
-int page_try_dup_anon_rmap(struct page *page, bool compound, struct vm_area_struct *vma);
+int page_try_dup_anon_rmap(struct page *page, bool compound);
 /**
  * Makes an exclusive page shareable before it is unmapped. Context: the entry is cleared and flushed.
  * Return: 0; -EBUSY if the page may be pinned: put the entry back.

@@ -45,11 +45,17 @@ enum ps_point_kind {
 const char *ps_point_name(enum ps_point_kind kind);
 
 /**
- * Hears every schedule point of one runtime's tasks. step() runs on the stack of the task that is about to act and may
- * let others go first with ps_yield_to(); it must not call anything that is itself a schedule point.
+ * Hears every schedule point of one runtime's tasks, and decides. Neither function may call what is itself a schedule
+ * point.
  */
 struct ps_listener {
+	/* Runs on the stack of the task that is about to act, and may let others go first with ps_yield_to(). */
 	void (*step)(struct ps_listener *listener, enum ps_point_kind kind, const void *obj);
+	/*
+	 * The running task waits or has ended: which of the runnable tasks (ps_runnable()) goes on? NULL, as a function
+	 * or as its answer: the one with the earliest clock. Not asked when none is runnable.
+	 */
+	struct task_struct *(*pick)(struct ps_listener *listener, struct ps_runtime *rt);
 };
 
 /** Installs a listener (NULL: none). Return: the one it replaces. Context: the host or any task of rt. */

@@ -24,6 +24,7 @@ struct ps_world;
 struct ps_script_settings {
 	const char *generation; /* of the migrate engine; NULL: 6.1 */
 	u64 seed;
+	bool check; /* check_machine() after every statement; a violation ends the script with an error */
 	/** Hears each finished statement's transcript lines, in order. NULL: the transcript is thrown away. */
 	void (*print)(void *arg, const char *text, size_t length);
 	/** Called after every statement, outside any task; false stops the run. NULL: nothing. For checkers. */

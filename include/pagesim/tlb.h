@@ -33,6 +33,10 @@
  * the low bits of the page number; there is no separate instruction TLB, and no page walk cache (its effect is in the cost
  * of a walk step).
  *
+ * Speed: a lookup that hits takes some 4 ns, a refill 5. What costs more is that the host predicts a simulated miss badly,
+ * so that its loads behind one (page table, struct page) begin late. Who knows the accesses to come prefetches both for
+ * an access a few ahead; then a miss costs what the walk costs, and less than a walk each time.
+ *
  * Locking: a TLB belongs to its CPU. In the fiber build nothing else runs during an operation. In the native build
  * (PS_NATIVE) a spin bit of the TLB makes each operation atomic, remote flushes included.
  *

@@ -13,14 +13,8 @@
 #include "base/alloc_count.h"
 
 #include <pagesim/alloc.h>
+#include <pagesim/sanitizer.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define PS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PS_ASAN 1
-#endif
-#endif
 #ifdef PS_ASAN
 #include <sanitizer/asan_interface.h>
 #else

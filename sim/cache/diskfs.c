@@ -237,7 +237,7 @@ unsigned long disk_complete(struct ps_disk *disk, struct inode *inode, unsigned 
 		struct buffer_head *bh, *found = NULL;
 
 		spin_lock(&disk->lock);
-		list_for_each_entry (bh, &disk->pending, b_io) {
+		list_for_each_entry(bh, &disk->pending, b_io) {
 			/* A page under writeback stays in its file. */
 			if (!inode || bh->b_page->mapping->host == inode) {
 				found = bh;
@@ -283,7 +283,7 @@ static int disk_writepage(struct page *page, struct writeback_control *wbc)
 	struct inode *inode = page->mapping->host;
 	struct buffer_head *head, *bh;
 	struct ps_disk_page *dp = NULL;
-	bool submitted = false;
+	bool submitted = false, fresh;
 	u64 block;
 
 	if (page->index >= i_size_pages(inode)) {
@@ -291,7 +291,8 @@ static int disk_writepage(struct page *page, struct writeback_control *wbc)
 		unlock_page(page);
 		return 0;
 	}
-	if (page_has_buffers(page) || !create_empty_buffers(page, inode->i_blkbits))
+	fresh = !page_has_buffers(page);
+	if (!fresh || !create_empty_buffers(page, inode->i_blkbits))
 		dp = disk_page_make(inode, page->index);
 	if (!dp) {
 		redirty_page_for_writepage(wbc, page);
@@ -302,6 +303,9 @@ static int disk_writepage(struct page *page, struct writeback_control *wbc)
 	head = bh = page_buffers(page);
 	block = dp->block << (PAGE_SHIFT - inode->i_blkbits);
 	do {
+		/* Dirtied when it had no buffers: all of it is to be written. */
+		if (fresh)
+			set_bit(BH_Dirty, &bh->b_state);
 		if (!buffer_mapped(bh)) {
 			bh->b_blocknr = block + (bh->b_offset >> inode->i_blkbits);
 			set_bit(BH_Mapped, &bh->b_state);

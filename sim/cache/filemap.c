@@ -267,8 +267,10 @@ repeat:
 	if (!entry || xa_is_value(entry))
 		goto out;
 	page = (struct page *)entry;
-	if (!get_page_unless_zero(page))
+	if (!get_page_unless_zero(page)) {
+		cpu_relax(); /* frozen by who moves or removes it: he has to go on first */
 		goto repeat;
+	}
 	if (unlikely(entry != xas_reload(&xas))) {
 		put_page(page);
 		goto repeat;
@@ -363,6 +365,8 @@ static struct page *find_get_next(struct xa_state *xas, pgoff_t max, xa_mark_t m
 			if (likely(entry == xas_reload(xas)))
 				return page;
 			put_page(page);
+		} else {
+			cpu_relax();
 		}
 		xas_reset(xas);
 	}

@@ -67,7 +67,7 @@ static struct inode *find_name(struct ps_files *files, const char *path)
 {
 	struct inode *inode;
 
-	list_for_each_entry (inode, name_bucket(files, path), i_hash) {
+	list_for_each_entry(inode, name_bucket(files, path), i_hash) {
 		if (!strcmp(inode->name, path))
 			return inode;
 	}
@@ -545,9 +545,7 @@ int ps_file_writeback_begin(struct inode *inode)
 {
 	if (inode->kind != PS_FILE_DISK)
 		return -EINVAL;
-	down_write(&inode->i_rwsem);
 	WRITE_ONCE(inode->hold_writeback, true);
-	up_write(&inode->i_rwsem);
 	return filemap_fdatawrite_range(inode->i_mapping, 0, (pgoff_t)-1, WB_SYNC_NONE);
 }
 
@@ -555,9 +553,8 @@ int ps_file_writeback_end(struct inode *inode)
 {
 	if (inode->kind != PS_FILE_DISK)
 		return -EINVAL;
-	down_write(&inode->i_rwsem);
+	/* No lock: who waits for this writeback may hold any of the file's. */
 	WRITE_ONCE(inode->hold_writeback, false);
-	up_write(&inode->i_rwsem);
 	disk_complete(&inode->files->disk, inode, 0);
 	return 0;
 }
@@ -574,7 +571,7 @@ void ps_files_count(struct ps_files *files, nid_t nid, struct ps_file_counts *re
 		unsigned long index;
 		void *entry;
 
-		xa_for_each (&mapping->i_pages, index, entry) {
+		xa_for_each(&mapping->i_pages, index, entry) {
 			struct page *page = (struct page *)entry;
 			long nr;
 			bool huge;
@@ -622,13 +619,13 @@ bool ps_files_validate(struct ps_files *files, char *ret_why, size_t why_len)
 			const char *name;
 			s64 counted, is;
 		} checks[] = {
-			{"NR_FILE_PAGES", counter[NR_FILE_PAGES] - counter[NR_SWAPCACHE], counts.file_pages},
-			{"NR_SHMEM", counter[NR_SHMEM], counts.shmem},
-			{"NR_SHMEM_THPS", counter[NR_SHMEM_THPS], counts.shmem_thps},
-			{"NR_FILE_THPS", counter[NR_FILE_THPS], counts.file_thps},
-			{"NR_FILE_DIRTY", counter[NR_FILE_DIRTY], counts.dirty},
-			{"NR_WRITEBACK", counter[NR_WRITEBACK], counts.writeback},
-			{"NR_ZONE_WRITE_PENDING", pending, counts.dirty + counts.writeback},
+			{ "NR_FILE_PAGES", counter[NR_FILE_PAGES] - counter[NR_SWAPCACHE], counts.file_pages },
+			{ "NR_SHMEM", counter[NR_SHMEM], counts.shmem },
+			{ "NR_SHMEM_THPS", counter[NR_SHMEM_THPS], counts.shmem_thps },
+			{ "NR_FILE_THPS", counter[NR_FILE_THPS], counts.file_thps },
+			{ "NR_FILE_DIRTY", counter[NR_FILE_DIRTY], counts.dirty },
+			{ "NR_WRITEBACK", counter[NR_WRITEBACK], counts.writeback },
+			{ "NR_ZONE_WRITE_PENDING", pending, counts.dirty + counts.writeback },
 		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {

@@ -80,12 +80,11 @@ static const unsigned long cloned_flags = 1UL << PG_referenced | 1UL << PG_swapb
 					  1UL << PG_locked | 1UL << PG_unevictable | 1UL << PG_dirty | 1UL << PG_arch_1;
 
 /* Context: lru_lock. The tail's count is 0. */
-static void build_tail(struct page *head, unsigned long i, struct lruvec *lruvec, struct list_head *list)
+static void build_tail(struct page *head, unsigned long i, struct list_head *list)
 {
 	struct page *tail = head + i;
 
 	VM_BUG_ON_PAGE(page_ref_count(tail) != 0, tail);
-	(void)lruvec;
 	/* Not atomically: nobody can have the tail. */
 	tail->flags = (tail->flags & ~((1UL << NR_PAGEFLAGS) - 1)) | (head->flags & cloned_flags);
 	tail->mapping = head->mapping;
@@ -117,7 +116,7 @@ static void split_frozen(struct page *page, struct page *head, struct address_sp
 
 	spin_lock(&lruvec->lru_lock);
 	for (i = nr - 1; i >= 1; i--) {
-		build_tail(head, i, lruvec, list);
+		build_tail(head, i, list);
 		if (head[i].index >= end) {
 			/* Beyond the end of the file: it leaves the cache. */
 			__delete_from_page_cache(head + i, NULL);

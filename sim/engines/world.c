@@ -13,6 +13,7 @@
 #include <pagesim/migrate.h>
 #include <pagesim/mm.h>
 #include <pagesim/mmap.h>
+#include <pagesim/reclaim.h>
 #include <pagesim/rmap.h>
 #include <pagesim/task.h>
 #include <pagesim/tlbflush.h>
@@ -39,11 +40,14 @@ static int init_layers(struct ps_machine *machine, const struct ps_world_setting
 		if (!machine->engines->recipe)
 			error = -EINVAL;
 	}
+	if (!error)
+		error = ps_reclaim_init(machine);
 	return error;
 }
 
 static void destroy_layers(struct ps_machine *machine)
 {
+	ps_reclaim_destroy(machine);
 	ps_engines_destroy(machine);
 	ps_faults_destroy(machine);
 	if (machine->files)
@@ -140,14 +144,13 @@ struct task_struct *ps_world_start(struct ps_world *world, const char *name, int
 	return task;
 }
 
-static int inherit(struct task_struct *task)
+static void inherit(struct task_struct *task)
 {
 	struct task_struct *parent = current;
 
 	task->unprivileged = parent->unprivileged;
 	task->mempolicy = parent->mempolicy;
 	mpol_get(task->mempolicy); /* immutable, so sharing is copying */
-	return 0;
 }
 
 int ps_world_fork(struct ps_world *world, const char *name, struct task_struct **ret_child)

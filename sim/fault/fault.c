@@ -287,10 +287,9 @@ out_oom:
 	return VM_FAULT_OOM;
 }
 
-static void fault_dirty_shared_page(struct vm_area_struct *vma, struct page *page)
+static void fault_dirty_shared_page(struct page *page)
 {
 	/* Page locked; stays locked until the entry is set, so writeback cannot slip in between. */
-	(void)vma;
 	set_page_dirty(page);
 	unlock_page(page);
 }
@@ -306,7 +305,7 @@ static vm_fault_t wp_page_shared(struct vm_fault *vmf, struct page *page)
 	if (!file_wants_mkwrite(inode)) {
 		wp_page_reuse(vmf);
 		lock_page(page);
-		fault_dirty_shared_page(vma, page);
+		fault_dirty_shared_page(page);
 		put_page(page);
 		return 0;
 	}
@@ -324,7 +323,7 @@ static vm_fault_t wp_page_shared(struct vm_fault *vmf, struct page *page)
 		return 0;
 	}
 	wp_page_reuse(vmf);
-	fault_dirty_shared_page(vma, page);
+	fault_dirty_shared_page(page);
 	put_page(page);
 	return 0;
 }
@@ -551,7 +550,7 @@ static vm_fault_t do_shared_fault(struct vm_fault *vmf)
 		put_page(vmf->page);
 		return ret;
 	}
-	fault_dirty_shared_page(vma, head);
+	fault_dirty_shared_page(head);
 	fault_count(PS_FAULT_FILE);
 	return 0;
 }

@@ -66,7 +66,7 @@ static int copy_present_pte(struct copy *copy, pte_t *dst_pte, pte_t *src_pte, u
 	if (page) {
 		get_page(page);
 		if (PageAnon(page)) {
-			if (page_try_dup_anon_rmap(page, false, src)) {
+			if (page_try_dup_anon_rmap(page, false)) {
 				put_page(page);
 				return copy_present_page(copy, dst_pte, addr, page);
 			}
@@ -190,7 +190,7 @@ static int copy_huge_pmd(struct copy *copy, pmd_t *dst_pmd, pmd_t *src_pmd, u64 
 	} else {
 		page = pfn_to_page(pmd_pfn(pmd));
 		get_page(page);
-		if (page_try_dup_anon_rmap(page, true, copy->src)) {
+		if (page_try_dup_anon_rmap(page, true)) {
 			/* May be pinned: small pages decide one by one. */
 			put_page(page);
 			spin_unlock(src_ptl);

@@ -13,6 +13,7 @@
 #include <pagesim/runtime.h>
 #include <pagesim/zap.h>
 
+#include "fault/madvise.h"
 #include "fault/vm_fault.h"
 
 static int change_flags(struct vm_area_struct *vma, u64 start, u64 end, u64 vm_flags)
@@ -88,6 +89,9 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 		iput(inode);
 		mmap_read_lock(mm);
 		return error;
+	case PS_MADV_FREE:
+	case PS_MADV_COLD:
+		return madvise_lru(vma, start, end, advice == PS_MADV_FREE);
 	case PS_MADV_WILLNEED:
 		return 0; /* no readahead: see differences */
 	default:
@@ -107,11 +111,6 @@ static bool needs_write_lock(enum ps_madvice advice)
 	default:
 		return false;
 	}
-}
-
-bool do_madvise_supports(enum ps_madvice advice)
-{
-	return advice != PS_MADV_COLD && advice != PS_MADV_FREE;
 }
 
 int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice)

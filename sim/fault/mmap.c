@@ -261,7 +261,7 @@ int vma_modify(struct vm_area_struct *vma, u64 start, u64 end, const struct vma_
 
 /* ---- mmap */
 
-static u64 vm_flags_of(unsigned int prot, unsigned int flags, bool file)
+static u64 vm_flags_of(unsigned int prot, unsigned int flags)
 {
 	u64 vm_flags = VM_MAYREAD | VM_MAYWRITE;
 
@@ -274,7 +274,6 @@ static u64 vm_flags_of(unsigned int prot, unsigned int flags, bool file)
 	/* What may need memory of its own is accounted; this decides which VMAs can merge. */
 	if ((vm_flags & (VM_SHARED | VM_WRITE)) == VM_WRITE)
 		vm_flags |= VM_ACCOUNT;
-	(void)file;
 	return vm_flags;
 }
 
@@ -296,7 +295,7 @@ static int unmap_locked(struct mm_struct *mm, u64 start, u64 end);
 int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned int flags, struct inode *inode,
 	    pgoff_t pgoff)
 {
-	struct vma_attributes attributes = { .vm_flags = vm_flags_of(prot, flags, inode) };
+	struct vma_attributes attributes = { .vm_flags = vm_flags_of(prot, flags) };
 	struct inode *shmem = NULL;
 	struct vm_area_struct *vma, *prev;
 	struct address_space *mapping;

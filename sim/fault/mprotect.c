@@ -98,14 +98,13 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 }
 
 /* Return: 0 not a leaf any more, look again; 1 nothing to do or to count; the base pages of a huge page changed. */
-static long change_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, pgprot_t prot, unsigned int flags)
+static long change_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, pgprot_t prot, unsigned int flags)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	spinlock_t *ptl = pmd_trans_huge_lock(vma, pmd);
 	long ret = 1;
 	pmd_t old;
 
-	(void)addr;
 	if (!ptl)
 		return 0;
 	old = *pmd;
@@ -148,7 +147,7 @@ long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned 
 			if (next - addr != pmd_size(pt)) {
 				__split_huge_pmd(vma, pmd, addr, false);
 			} else {
-				long nr = change_huge_pmd(vma, pmd, addr, prot, flags);
+				long nr = change_huge_pmd(vma, pmd, prot, flags);
 
 				if (nr > 1) {
 					pages += nr;
@@ -179,6 +178,7 @@ static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 
 	struct vm_area_struct *vma = *vmap;
 	struct vma_attributes attributes = { .policy = vma->vm_policy };
 	unsigned int flags = 0;
+	u64 old_flags = vma->vm_flags;
 	int error;
 
 	if (vm_flags == vma->vm_flags)
@@ -195,6 +195,9 @@ static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 
 		flags |= MM_CP_TRY_CHANGE_WRITABLE;
 	vma_set_page_prot(vma);
 	change_protection(vma, start, end, flags);
+	/* Locked memory must not fault for its first write: copy now what would be copied then. */
+	if ((old_flags & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && (vm_flags & VM_WRITE))
+		populate_vma_page_range(vma, start, end);
 	*vmap = vma;
 	return 0;
 }

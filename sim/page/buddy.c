@@ -405,19 +405,14 @@ single_page:
 }
 
 /** Make another type's memory available to `start_mt`. **Return:** whether there is some now. */
-static bool __rmqueue_fallback(struct zone *zone, unsigned int order, int start_mt, unsigned int alloc_flags)
+static bool __rmqueue_fallback(struct zone *zone, unsigned int order, int start_mt)
 {
 	int max = (int)ps_max_order();
-	int min_order = (int)order;
 	bool can_steal = false;
 	int o, mt = -1;
 
-	/* Rather another zone than a pageblock with two types in it. */
-	if (alloc_flags & ALLOC_NOFRAGMENT)
-		min_order = ps_max(min_order, (int)ps_pageblock_order());
-
 	/* The largest block: most likely the whole pageblock can change its type. */
-	for (o = max - 1; o >= min_order; o--) {
+	for (o = max - 1; o >= (int)order; o--) {
 		mt = find_suitable_fallback(&zone->free_area[o], (unsigned int)o, start_mt, &can_steal);
 		if (mt != -1)
 			break;
@@ -438,10 +433,10 @@ static bool __rmqueue_fallback(struct zone *zone, unsigned int order, int start_
 	return true;
 }
 
-struct page *__rmqueue(struct zone *zone, unsigned int order, int migratetype, unsigned int alloc_flags)
+struct page *__rmqueue(struct zone *zone, unsigned int order, int migratetype)
 {
+	const struct free_area *largest = &zone->free_area[ps_max_order() - 1];
 	struct page *page;
-	bool carved = false;
 
 	for (;;) {
 		page = __rmqueue_smallest(zone, order, migratetype);
@@ -451,12 +446,11 @@ struct page *__rmqueue(struct zone *zone, unsigned int order, int migratetype, u
 		 * Untouched memory counts as movable blocks of the highest order. A movable request takes them as its
 		 * own; to others one is offered as the largest block to steal.
 		 */
-		if (migratetype == MIGRATE_MOVABLE || !carved) {
-			carved = true;
+		if (migratetype == MIGRATE_MOVABLE || free_area_empty(largest, MIGRATE_MOVABLE)) {
 			if (zone_carve(zone))
 				continue;
 		}
-		if (!__rmqueue_fallback(zone, order, migratetype, alloc_flags))
+		if (!__rmqueue_fallback(zone, order, migratetype))
 			return NULL;
 	}
 }

@@ -15,7 +15,7 @@ void zone_init_free_lists(struct zone *zone);
  * Take a free block of `order`, splitting a larger one, stealing from other migratetypes if there is none.
  * Does not change NR_FREE_PAGES. **Context:** zone->lock. **Return:** its first page, or NULL.
  */
-struct page *__rmqueue(struct zone *zone, unsigned int order, int migratetype, unsigned int alloc_flags);
+struct page *__rmqueue(struct zone *zone, unsigned int order, int migratetype);
 
 /** Give a block back and merge it with its buddies; counts NR_FREE_PAGES. **Context:** zone->lock. */
 void __free_one_page(struct page *page, pfn_t pfn, struct zone *zone, unsigned int order, int migratetype,

@@ -14,8 +14,8 @@
  *
  * Locking: pcp->lock ⊃ zone->lock. The hot paths only try pcp->lock and go to the zone when it is busy.
  *
- * What Linux does differently: no pages reserved for high-order atomic allocations; no watermark boost; no cpusets; no
- * node_reclaim_mode. direct_compact is asked for growing effort instead of a priority. An allocation with __GFP_NOFAIL
+ * What Linux does differently: it keeps pages for high-order atomic allocations, boosts watermarks, knows cpusets and
+ * node_reclaim_mode, and rather spills to DMA32 than mixes types in a pageblock (ALLOC_NOFRAGMENT), a zone that is not here. direct_compact is asked for growing effort instead of a priority. An allocation with __GFP_NOFAIL
  * that nothing can help fails where Linux would loop for ever.
  * Source: Linux 6.1 mm/page_alloc.c (behaviour).
  */
@@ -272,14 +272,13 @@ void free_unref_page_list(struct list_head *list)
 }
 
 /** Fill a per-CPU list from the zone. **Context:** pcp->lock. **Return:** how many blocks it got. */
-static int rmqueue_bulk(struct zone *zone, unsigned int order, int count, struct list_head *list, int migratetype,
-			unsigned int alloc_flags)
+static int rmqueue_bulk(struct zone *zone, unsigned int order, int count, struct list_head *list, int migratetype)
 {
 	int i;
 
 	spin_lock(&zone->lock);
 	for (i = 0; i < count; i++) {
-		struct page *page = __rmqueue(zone, order, migratetype, alloc_flags);
+		struct page *page = __rmqueue(zone, order, migratetype);
 
 		if (unlikely(!page))
 			break;
@@ -291,7 +290,7 @@ static int rmqueue_bulk(struct zone *zone, unsigned int order, int count, struct
 	return i;
 }
 
-static struct page *rmqueue_pcplist(struct zone *zone, unsigned int order, int migratetype, unsigned int alloc_flags)
+static struct page *rmqueue_pcplist(struct zone *zone, unsigned int order, int migratetype)
 {
 	struct per_cpu_pages *pcp = zone_pcp(zone);
 	struct page *page = NULL;
@@ -307,8 +306,7 @@ static struct page *rmqueue_pcplist(struct zone *zone, unsigned int order, int m
 		/* A batch is counted in base pages, but at least two blocks; unless batching is off. */
 		if (batch > 1)
 			batch = ps_max(batch >> order, 2);
-		ps_show(pcp->count,
-			pcp->count + (rmqueue_bulk(zone, order, batch, list, migratetype, alloc_flags) << order));
+		ps_show(pcp->count, pcp->count + (rmqueue_bulk(zone, order, batch, list, migratetype) << order));
 	}
 	if (likely(!list_empty(list))) {
 		page = list_first_entry(list, struct page, pcp_list);
@@ -319,12 +317,12 @@ static struct page *rmqueue_pcplist(struct zone *zone, unsigned int order, int m
 	return page;
 }
 
-static struct page *rmqueue_buddy(struct zone *zone, unsigned int order, int migratetype, unsigned int alloc_flags)
+static struct page *rmqueue_buddy(struct zone *zone, unsigned int order, int migratetype)
 {
 	struct page *page;
 
 	spin_lock(&zone->lock);
-	page = __rmqueue(zone, order, migratetype, alloc_flags);
+	page = __rmqueue(zone, order, migratetype);
 	if (page)
 		__mod_zone_page_state(zone, NR_FREE_PAGES, -(1L << order));
 	spin_unlock(&zone->lock);
@@ -484,15 +482,15 @@ static void zone_statistics(const struct zone *preferred, const struct zone *zon
 	count_numa_events(zone->node, zone->node == numa_node_id() ? NUMA_LOCAL : NUMA_OTHER, 1);
 }
 
-static struct page *rmqueue(const struct alloc_request *rq, struct zone *zone, unsigned int alloc_flags)
+static struct page *rmqueue(const struct alloc_request *rq, struct zone *zone)
 {
 	unsigned int order = rq->ac.order;
 	struct page *page = NULL;
 
 	if (likely(pcp_allowed_order(order)))
-		page = rmqueue_pcplist(zone, order, rq->migratetype, alloc_flags);
+		page = rmqueue_pcplist(zone, order, rq->migratetype);
 	if (unlikely(!page))
-		page = rmqueue_buddy(zone, order, rq->migratetype, alloc_flags);
+		page = rmqueue_buddy(zone, order, rq->migratetype);
 	if (likely(page)) {
 		__count_zid_vm_events(PGALLOC, zone->zid, 1L << order);
 		zone_statistics(rq->preferred_zone, zone);
@@ -503,35 +501,22 @@ static struct page *rmqueue(const struct alloc_request *rq, struct zone *zone, u
 /** The first allowed zone that can give the pages and stay above the watermark. */
 static struct page *get_page_from_freelist(const struct alloc_request *rq, unsigned int alloc_flags)
 {
+	enum zone_watermarks mark = (enum zone_watermarks)(alloc_flags & ALLOC_WMARK_MASK);
 	unsigned int order = rq->ac.order;
 	struct zone *zone;
 	struct page *page;
-	bool no_fallback;
 	int i;
 
-retry:
-	no_fallback = alloc_flags & ALLOC_NOFRAGMENT;
 	for_each_allowed_zone(rq, i, zone)
 	{
-		if (no_fallback && zone != rq->preferred_zone && zone->node != rq->preferred_zone->node) {
-			/* Mixing types in the preferred node is better than going to another. */
-			alloc_flags &= ~ALLOC_NOFRAGMENT;
-			goto retry;
-		}
 		if (!(alloc_flags & ALLOC_NO_WATERMARKS) &&
-		    !zone_watermark_fast(zone, order,
-					 wmark_pages(zone, (enum zone_watermarks)(alloc_flags & ALLOC_WMARK_MASK)),
-					 rq->ac.highest_zoneidx, alloc_flags))
+		    !zone_watermark_fast(zone, order, wmark_pages(zone, mark), rq->ac.highest_zoneidx, alloc_flags))
 			continue;
-		page = rmqueue(rq, zone, alloc_flags);
+		page = rmqueue(rq, zone);
 		if (page) {
 			prep_new_page(page, order, rq->ac.gfp);
 			return page;
 		}
-	}
-	if (no_fallback) {
-		alloc_flags &= ~ALLOC_NOFRAGMENT;
-		goto retry;
 	}
 	return NULL;
 }
@@ -727,16 +712,6 @@ nopage:
 	return NULL;
 }
 
-/** Should a request rather fail in this zone than mix types in a pageblock? Where there is one node, not at first. */
-static inline unsigned int alloc_flags_nofragment(gfp_t gfp)
-{
-	unsigned int alloc_flags = gfp & __GFP_KSWAPD_RECLAIM ? ALLOC_KSWAPD : 0;
-
-	if (this_machine()->nr_nodes == 1)
-		alloc_flags |= ALLOC_NOFRAGMENT;
-	return alloc_flags;
-}
-
 struct page *__alloc_pages(gfp_t gfp, unsigned int order, nid_t preferred_nid, const nodemask_t *allowed)
 {
 	struct alloc_request rq;
@@ -764,7 +739,7 @@ struct page *__alloc_pages(gfp_t gfp, unsigned int order, nid_t preferred_nid, c
 	}
 	if (unlikely(!rq.preferred_zone))
 		return NULL;
-	page = get_page_from_freelist(&rq, ALLOC_WMARK_LOW | alloc_flags_nofragment(gfp));
+	page = get_page_from_freelist(&rq, ALLOC_WMARK_LOW);
 	if (unlikely(!page))
 		page = __alloc_pages_slowpath(&rq);
 	return page;

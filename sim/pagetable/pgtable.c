@@ -427,3 +427,13 @@ pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp)
 	list_del_init(&desc->link);
 	return (pte_t *)table_of(desc);
 }
+
+unsigned long pgtable_trans_huge_deposits(const pmd_t *pmdp)
+{
+	const struct list_head *deposits = &desc_of(pmdp)->deposits, *at;
+	unsigned long n = 0;
+
+	list_for_each(at, deposits)
+		n++;
+	return n;
+}

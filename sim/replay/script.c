@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#include <pagesim/check.h>
+#include <pagesim/compound.h>
 #include <pagesim/errname.h>
 #include <pagesim/fault.h>
 #include <pagesim/gup.h>
@@ -475,7 +477,7 @@ static long v_madvise(struct run *run)
 	for (i = 0; i < ARRAY_SIZE(advices); i++)
 		if (advices[i].word == run->st->advice)
 			break;
-	if (i == ARRAY_SIZE(advices) || !do_madvise_supports(advices[i].advice)) {
+	if (i == ARRAY_SIZE(advices)) {
 		fail(run, "madvise %s is not in this build yet", ps_advice_word(run->st->advice));
 		return 0;
 	}
@@ -483,16 +485,14 @@ static long v_madvise(struct run *run)
 	return each(&span, madvise_one, &arg);
 }
 
-static bool get_nodes(struct run *run, const struct ps_node_list *list, nodemask_t *ret)
+static void get_nodes(const struct ps_node_list *list, nodemask_t *ret)
 {
 	u32 i;
 
-	(void)run;
 	nodes_clear(*ret);
 	for (i = 0; i < list->n; i++)
 		if (list->node[i] >= 0 && list->node[i] < MAX_NUMNODES)
 			node_set(list->node[i], *ret);
-	return true;
 }
 
 static int policy_mode(struct run *run)
@@ -519,7 +519,7 @@ static long v_mempolicy(struct run *run)
 
 	if (run->error)
 		return 0;
-	get_nodes(run, &run->st->policy.nodes, &nodes);
+	get_nodes(&run->st->policy.nodes, &nodes);
 	return set_mempolicy((enum mempolicy_mode)mode, &nodes);
 }
 
@@ -544,7 +544,7 @@ static long v_mbind(struct run *run)
 
 	if (run->error || !get_range(run, &span))
 		return 0;
-	get_nodes(run, &run->st->policy.nodes, &arg.nodes);
+	get_nodes(&run->st->policy.nodes, &arg.nodes);
 	if (run->st->bind & PS_BIND_STRICT)
 		arg.flags |= MPOL_MF_STRICT;
 	if (run->st->bind & PS_BIND_MOVE)
@@ -670,8 +670,8 @@ static long v_migrate_pages(struct run *run)
 {
 	nodemask_t from, to;
 
-	get_nodes(run, &run->st->nodes, &from);
-	get_nodes(run, &run->st->to_nodes, &to);
+	get_nodes(&run->st->nodes, &from);
+	get_nodes(&run->st->to_nodes, &to);
 	return ps_migrate_pages(mm_of(run), &from, &to);
 }
 
@@ -1138,6 +1138,46 @@ static void settle(struct run *run)
 	ps_task_leave();
 }
 
+/* References that `get` and `pin` hold, as check_machine() must know them. */
+static long held_refs(void *opaque, const struct page *page)
+{
+	struct run *run = opaque;
+	long refs = 0;
+	guint i, k;
+
+	for (i = 0; i < run->actors->len; i++) {
+		struct actor *actor = g_ptr_array_index(run->actors, i);
+
+		for (k = 0; k < actor->holds->len; k++) {
+			struct hold *hold = &g_array_index(actor->holds, struct hold, k);
+			unsigned long n;
+
+			for (n = 0; n < hold->nr; n++)
+				if (compound_head(hold->pages[n]) == page)
+					refs += (hold->flags & FOLL_PIN) && !PageCompound(page) ? GUP_PIN_COUNTING_BIAS
+												: 1;
+		}
+	}
+	return refs;
+}
+
+static void check(struct run *run)
+{
+	struct ps_check_settings settings = { .busy = run->no_autodrain, .extra_refs = held_refs, .arg = run };
+	struct ps_check_report report;
+	int found;
+
+	ps_task_enter(run->world->boot);
+	found = check_machine(run->world->machine, &settings, &report);
+	ps_task_leave();
+	if (found > 0)
+		fail(run, "invariant I%d (%s) does not hold: %s%s", report.violation[0].invariant,
+		     ps_invariant_text(report.violation[0].invariant), report.violation[0].text,
+		     found > 1 ? " (and more)" : "");
+	else if (found < 0)
+		fail(run, "out of memory while checking");
+}
+
 /* Return: false to stop. */
 static bool run_statement(struct run *run)
 {
@@ -1154,6 +1194,12 @@ static bool run_statement(struct run *run)
 	if (run->st->verb != PS_VERB_KERNEL_VMSTAT)
 		print_counters(run, &now, &run->last);
 	run->last = now;
+	if (run->settings->check)
+		check(run);
+	if (run->error) {
+		g_string_append_printf(run->out, "%s\n", run->error->message);
+		return false;
+	}
 	flush(run);
 	return !run->settings->after || run->settings->after(run->settings->arg, run->world, run->st->line);
 }

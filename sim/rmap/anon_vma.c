@@ -53,9 +53,12 @@ void ps_rmap_destroy(struct ps_machine *machine)
 
 long ps_anon_vmas_live(void)
 {
-	struct ps_rmap *rmap = this_machine()->rmap;
+	return (long)ps_cache_live(&this_machine()->rmap->anon_vmas);
+}
 
-	return (long)(ps_cache_live(&rmap->anon_vmas) + ps_cache_live(&rmap->chains));
+long ps_anon_vma_chains_live(void)
+{
+	return (long)ps_cache_live(&this_machine()->rmap->chains);
 }
 
 static struct anon_vma *anon_vma_alloc(void)

@@ -189,18 +189,12 @@ void page_remove_rmap(struct page *page, struct vm_area_struct *vma, bool compou
 	munlock_vma_page(page, vma, compound);
 }
 
-static bool needs_copy_for_dma(struct vm_area_struct *vma, struct page *page)
-{
-	(void)vma;
-	return page_maybe_dma_pinned(page);
-}
-
-int page_try_dup_anon_rmap(struct page *page, bool compound, struct vm_area_struct *vma)
+int page_try_dup_anon_rmap(struct page *page, bool compound)
 {
 	VM_BUG_ON_PAGE(!PageAnon(page), page);
 	/* What is exclusive and pinned must stay the owner's: the device writes there. */
 	if (PageAnonExclusive(page)) {
-		if (needs_copy_for_dma(vma, page))
+		if (page_maybe_dma_pinned(page))
 			return -EBUSY;
 		ClearPageAnonExclusive(page);
 	}

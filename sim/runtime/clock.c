@@ -160,6 +160,12 @@ static struct ps_task *due(struct ps_rt *rt)
 
 	if (!next || next->key > rt->limit)
 		return NULL;
+	if (unlikely(rt->pub.listener && rt->pub.listener->pick && rt->nr_ready)) {
+		struct task_struct *picked = rt->pub.listener->pick(rt->pub.listener, &rt->pub);
+
+		if (picked)
+			return ps_task_of(picked);
+	}
 	if (rt->limit != NO_LIMIT)
 		return next;
 	if (!rt->hosted && !rt->nr_busy && !rt->nr_ready)
@@ -171,7 +177,7 @@ static struct ps_task *due(struct ps_rt *rt)
 
 static struct ps_fiber *fiber_of(struct ps_rt *rt, struct ps_task *task)
 {
-	return !task || task->hosted ? &rt->host : &task->fiber;
+	return !task || task->hosted ? &rt->host : task->fiber;
 }
 
 /* Leaves prev (NULL: the host's loop) and goes on in next (NULL: the host); returns when prev is picked again. */
@@ -199,8 +205,11 @@ static void run(struct ps_rt *rt, struct ps_task *prev, struct ps_task *next)
 	if (prev != next)
 		rt->switches++;
 	if (from != to)
-		ps_fiber_switch(from, to, prev && prev->ended);
-	/* Back in prev: whoever came here has set ps_current and the horizon. */
+		ps_fiber_switch(from, to);
+	/*
+	 * Back on this stack; whoever came here has set ps_current and the horizon. prev may be gone: its fiber goes on
+	 * with another task.
+	 */
 	if (from == &rt->host && rt->stuck)
 		ps_report_deadlock(rt);
 }
@@ -363,10 +372,10 @@ void cpu_relax(void)
 /* ------------------------------------------------------------------ tasks */
 
 /*
- * Ends self. From `ended` to the switch nothing is a schedule point: a joiner may free the task as soon as it runs. The
- * stack goes back to the pool before the switch, and nobody takes it until after that.
+ * Ends self, and returns when its fiber has got another task. From `ended` to the switch nothing is a schedule point: a
+ * joiner may free the task as soon as it runs.
  */
-static void __attribute__((noreturn)) end(struct ps_task *self)
+static void end(struct ps_task *self)
 {
 	struct ps_rt *rt = ps_rt_of(self->t.rt);
 	struct ps_waiter *w, *next;
@@ -379,12 +388,11 @@ static void __attribute__((noreturn)) end(struct ps_task *self)
 		w->granted = true;
 		ps_unblock(w->task, self->t.now);
 	}
-	ps_fiber_drop(&self->fiber, &rt->stacks);
+	ps_fiber_put(&rt->fibers, self->fiber);
 	run_next(rt, self);
-	BUG();
 }
 
-/* The first function on a fiber's stack. */
+/* Called by a fiber for each of its tasks in turn. */
 static void task_begins(void)
 {
 	struct ps_task *self = ps_self();
@@ -400,10 +408,13 @@ int ps_task_start(struct ps_task *task)
 	struct ps_rt *rt = ps_rt_of(task->t.rt);
 	int err = heap_reserve(rt, rt->nr_tasks + 1);
 
-	if (!err && !task->hosted)
-		err = ps_fiber_init(&task->fiber, &rt->stacks, task_begins);
 	if (err)
 		return err;
+	if (!task->hosted) {
+		task->fiber = ps_fiber_get(&rt->fibers, task_begins);
+		if (!task->fiber)
+			return -ENOMEM;
+	}
 	task->t.id = ++rt->last_id;
 	list_add_tail(&task->all, &rt->tasks);
 	rt->nr_tasks++;
@@ -437,7 +448,9 @@ void ps_task_abandon(void)
 
 	BUG_ON(self->hosted);
 	ps_rcu_abandon(self);
+	self->fiber->spoilt = true;
 	end(self);
+	BUG();
 }
 
 void ps_task_join_at(struct task_struct *t, const struct ps_site *at)
@@ -461,7 +474,9 @@ void ps_task_destroy(struct ps_task *task)
 		heap_remove(rt, task);
 	if (!task->hosted && !task->ended) {
 		rt->nr_busy -= !task->daemon;
-		ps_fiber_drop(&task->fiber, &rt->stacks);
+		/* Stopped somewhere in the middle, unless it never ran. */
+		task->fiber->spoilt |= task->t.slice != 0;
+		ps_fiber_put(&rt->fibers, task->fiber);
 	}
 	list_del(&task->all);
 	rt->nr_tasks--;
@@ -532,7 +547,7 @@ void ps_task_leave(void)
 
 int ps_driver_init(struct ps_rt *rt)
 {
-	rt->stacks.bytes = (rt->set.stack_bytes + PAGE_SIZE - 1) & PAGE_MASK;
+	rt->fibers.stack_bytes = (rt->set.stack_bytes + PAGE_SIZE - 1) & PAGE_MASK;
 	rt->limit = NO_LIMIT;
 	set_horizon(rt);
 	return heap_reserve(rt, 1);
@@ -552,7 +567,7 @@ void ps_driver_destroy(struct ps_rt *rt)
 		ps_task_destroy(task);
 		ps_task_release(task);
 	}
-	ps_stack_pool_empty(&rt->stacks);
+	ps_fiber_pool_empty(&rt->fibers);
 	ps_free(rt->heap);
 	ps_free(rt->deadlock_edges);
 }

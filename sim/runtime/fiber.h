@@ -1,48 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fiber is a stack and the place where its execution stopped. Switching is boost.context's job (two C entry points);
- * ours is to tell AddressSanitizer, ThreadSanitizer and valgrind, who otherwise take a new stack for a smashed one, and
- * to keep used stacks for the next fiber. The host's own stack takes part as a fiber without a stack of ours.
+ * A fiber is a stack and the place where its execution stopped. The switch is our own on x86-64 (fiber.c says why)
+ * and boost.context's elsewhere. AddressSanitizer, ThreadSanitizer and valgrind are told of every
+ * stack and switch; they would take a new stack for a smashed one. The host's own stack takes part as a fiber whose stack
+ * is not ours.
+ *
+ * A fiber whose task has ended is kept, stopped at the bottom of its stack, and goes on there with the next task: its
+ * entry function is called once per task. So every call on the stack returns, which ThreadSanitizer counts on, and a
+ * new task costs no system call.
  */
 #ifndef PS_RUNTIME_FIBER_H
 #define PS_RUNTIME_FIBER_H
 
 #include <pagesim/types.h>
 
-/* A stack of ours: [guard page | usable bytes). */
-struct ps_stack {
-	struct ps_stack *next; /* in the pool */
-	char *base;            /* of the mapping, the guard page included */
-	size_t bytes;          /* usable */
-	void *tsan;            /* ThreadSanitizer's fiber: expensive to make, so it stays with the stack */
-	unsigned int valgrind;
-};
-
-/* Stacks that no fiber uses. */
-struct ps_stack_pool {
-	struct ps_stack *free;
-	size_t bytes; /* of each stack */
-};
-
 struct ps_fiber {
-	void *context;          /* where it stopped; meaningless while it runs */
-	struct ps_stack *stack; /* NULL: the host's own */
+	struct ps_fiber *next; /* in the pool */
+	void *context;         /* where it stopped; meaningless while it runs */
 	void (*entry)(void);
+	char *stack; /* usable bytes, a guard page below; NULL: the host's */
+	size_t stack_bytes;
+	bool spoilt;     /* left with calls on its stack: begins anew */
 	void *asan_fake; /* AddressSanitizer's fake stack while it does not run */
 	const void *asan_bottom;
 	size_t asan_size;
 	void *tsan;
+	unsigned int valgrind;
 };
 
-/* Gives the fiber a stack and lets it begin in entry(), which must not return. Return: 0 or -ENOMEM. */
-int ps_fiber_init(struct ps_fiber *f, struct ps_stack_pool *pool, void (*entry)(void));
-/* Puts the fiber's stack back into the pool. The fiber does not run, or is about to leave for ever. */
-void ps_fiber_drop(struct ps_fiber *f, struct ps_stack_pool *pool);
+/* Fibers without a task. */
+struct ps_fiber_pool {
+	struct ps_fiber *free;
+	size_t stack_bytes;
+};
+
+/* A fiber that calls entry() when it is switched to. Return: the fiber, given back with ps_fiber_put(), or NULL. */
+struct ps_fiber *ps_fiber_get(struct ps_fiber_pool *pool, void (*entry)(void));
+/*
+ * Gives a fiber back: one that never ran, or that is about to leave from within entry() for the last time. The next
+ * ps_fiber_get() may return it, and then the switch by which it left returns. NULL is allowed.
+ */
+void ps_fiber_put(struct ps_fiber_pool *pool, struct ps_fiber *f);
 /* Makes f stand for the stack this is called on. */
 void ps_fiber_init_host(struct ps_fiber *f);
-/* Stops `from`, which runs, and goes on in `to`; returns when somebody switches back. ends: nobody ever will. */
-void ps_fiber_switch(struct ps_fiber *from, struct ps_fiber *to, bool ends);
-/* Unmaps all stacks of the pool. */
-void ps_stack_pool_empty(struct ps_stack_pool *pool);
+/* Stops `from`, which runs, and goes on in `to`; returns when somebody switches back. */
+void ps_fiber_switch(struct ps_fiber *from, struct ps_fiber *to);
+/* Unmaps all fibers of the pool. */
+void ps_fiber_pool_empty(struct ps_fiber_pool *pool);
 
 #endif

@@ -52,6 +52,12 @@ struct ps_waiting {
 
 #define PS_WAITING_NOTHING ((struct ps_waiting){ .lc = NR_LOCK_CLASSES })
 
+/* Who waits for bits of words; which queue is chosen by word and bit. */
+struct ps_bit_queue {
+	wait_queue_head_t q;
+	u32 waiters; /* atomic: 0 lets a waker pass without the lock */
+};
+
 /* A bit lock that was held from since to end. */
 struct ps_bit_hold {
 	const unsigned long *word;
@@ -79,12 +85,12 @@ struct ps_task {
 	ps_ns_t wake_at;   /* clock of the latest waker */
 	struct ps_rng rng; /* shuffles */
 #else
-	struct ps_fiber fiber;
-	ps_ns_t key;      /* when it is due, while in the heap */
-	u64 order;        /* among equal keys: id, behind everybody when it yields */
-	u32 heap_index;   /* + 1; 0: not in the heap */
-	bool timed;       /* in the heap only to wake at key */
-	bool in_schedule; /* sleeps in schedule(): wake_up_process() may make it due */
+	struct ps_fiber *fiber; /* NULL: hosted */
+	ps_ns_t key;            /* when it is due, while in the heap */
+	u64 order;              /* among equal keys: id, behind everybody when it yields */
+	u32 heap_index;         /* + 1; 0: not in the heap */
+	bool timed;             /* in the heap only to wake at key */
+	bool in_schedule;       /* sleeps in schedule(): wake_up_process() may make it due */
 	struct ps_waiter *joiners;
 	u32 mark; /* of a search through waiters */
 	u32 next_bit_hold;
@@ -97,7 +103,7 @@ struct ps_rcu {
 	u64 queued, done;               /* native: atomic */
 	struct ps_machine *machine;     /* of the latest caller; native: under lock */
 	struct ps_stats *stats;
-	ps_ns_t latest;                 /* clock of the latest caller; native: under lock */
+	ps_ns_t latest; /* clock of the latest caller; native: under lock */
 	struct ps_task *daemon;
 	wait_queue_head_t work;    /* the daemon: callbacks came */
 	wait_queue_head_t waiters; /* a read section closed; a callback has run */
@@ -114,7 +120,7 @@ struct ps_rt {
 	struct list_head tasks; /* native: under lock */
 	u32 last_id, nr_tasks, nr_hosted;
 	struct ps_lock_class_stats lock_stats[NR_LOCK_CLASSES]; /* native: atomic */
-	wait_queue_head_t bit_queues[BIT_QUEUES];
+	struct ps_bit_queue bit_queues[BIT_QUEUES];
 	struct ps_rcu rcu;
 	struct ps_listener shuffler;
 	struct ps_rng rng;
@@ -132,7 +138,7 @@ struct ps_rt {
 	u32 nr_busy;            /* fibers that are not daemons and have not ended */
 	struct ps_task *hosted; /* entered hosted task: the host's stack is its */
 	struct ps_fiber host;
-	struct ps_stack_pool stacks;
+	struct ps_fiber_pool fibers;
 	ps_ns_t limit;    /* of this run */
 	ps_ns_t latest;   /* clock of any task that is gone */
 	ps_ns_t progress; /* when a task that is not a daemon last ran */

@@ -17,13 +17,7 @@
 #undef rcu_head
 #undef rcu_dereference
 #undef rcu_assign_pointer
-#if defined(__SANITIZE_THREAD__)
-#define PS_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define PS_TSAN 1
-#endif
-#endif
+#include <pagesim/sanitizer.h>
 #ifdef PS_TSAN
 #include <sanitizer/tsan_interface.h>
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Schedule points that somebody hears, and the built-in listener: the shuffler. */
 #include "runtime/private.h"
+
+#include <pagesim/barrier.h>
 #ifdef PS_NATIVE
 #include <sched.h>
 #endif
@@ -47,6 +49,10 @@ struct ps_listener *ps_runtime_listen(struct ps_runtime *runtime, struct ps_list
 }
 
 #ifdef PS_NATIVE
+
+#ifdef PS_TSAN
+int ps_fence_word;
+#endif
 
 /* Threads cannot be steered, only disturbed. */
 void ps_point_slow(enum ps_point_kind kind, const void *obj)
@@ -120,22 +126,34 @@ size_t ps_runnable(const struct ps_runtime *runtime, struct task_struct **ret_ta
 	return n;
 }
 
-static void shuffle(struct ps_listener *listener, enum ps_point_kind kind, const void *obj)
+/* In some cases a random task of the heap, if it could run now; NULL otherwise. */
+static struct task_struct *draw(struct ps_rt *rt)
 {
-	struct ps_rt *rt = container_of(listener, struct ps_rt, shuffler);
 	struct ps_task *task;
 
 	if (!rt->heap_len || !ps_rng_chance(&rt->rng, rt->set.shuffle))
-		return;
+		return NULL;
 	task = rt->heap[ps_rng_below(&rt->rng, rt->heap_len)];
-	if (!task->timed && task->key <= rt->limit)
-		ps_yield_to(&task->t);
+	return task->timed || task->key > rt->limit ? NULL : &task->t;
+}
+
+static void shuffle_step(struct ps_listener *listener, enum ps_point_kind kind, const void *obj)
+{
+	struct task_struct *t = draw(container_of(listener, struct ps_rt, shuffler));
+
+	if (t)
+		ps_yield_to(t);
+}
+
+static struct task_struct *shuffle_pick(struct ps_listener *listener, struct ps_runtime *rt)
+{
+	return draw(ps_rt_of(rt));
 }
 
 void ps_shuffle_init(struct ps_rt *rt)
 {
 	ps_rng_init(&rt->rng, rt->set.seed);
-	rt->shuffler.step = shuffle;
+	rt->shuffler = (struct ps_listener){ .step = shuffle_step, .pick = shuffle_pick };
 	if (!rt->set.shuffle)
 		return;
 	rt->pub.listener = &rt->shuffler;

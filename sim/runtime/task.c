@@ -112,7 +112,7 @@ struct ps_runtime *ps_runtime_new(const struct ps_runtime_settings *settings)
 	rt->set.quirks = &rt->quirks;
 	INIT_LIST_HEAD(&rt->tasks);
 	for (i = 0; i < BIT_QUEUES; i++)
-		init_waitqueue_head(&rt->bit_queues[i]);
+		init_waitqueue_head(&rt->bit_queues[i].q);
 	ps_rcu_init(rt);
 	ps_shuffle_init(rt);
 	if (!rt->set.no_lockcheck)

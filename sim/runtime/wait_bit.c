@@ -4,8 +4,8 @@
  * queues; an entry says which word and bit it means. The waker decides: an entry that waits for "clear" goes when the bit
  * is clear, one that waits for the lock when the waker could set the bit on its behalf, and then no other goes.
  *
- * The queue is chosen by address, so which strangers share one differs from run to run; but entries are matched by word
- * and bit in order of arrival, and strangers are passed over.
+ * On fibers there is one queue, since which strangers share a queue chosen by address would differ from run to run.
+ * Natively there are many; entries are matched by word and bit in order of arrival, and strangers are passed over.
  */
 #include "runtime/private.h"
 
@@ -29,7 +29,7 @@ struct bit_key {
 	int bit;
 };
 
-static wait_queue_head_t *queue_of(struct ps_rt *rt, const unsigned long *word, int bit)
+static struct ps_bit_queue *queue_of(struct ps_rt *rt, const unsigned long *word, int bit)
 {
 	u64 h = ((u64)(uintptr_t)word + (u64)bit) * 0x9e3779b97f4a7c15ULL;
 
@@ -37,7 +37,7 @@ static wait_queue_head_t *queue_of(struct ps_rt *rt, const unsigned long *word, 
 }
 
 /* All waiters of a flagged word are in one queue, whichever bit they wait for. */
-static wait_queue_head_t *queue_of_flagged(struct ps_rt *rt, const unsigned long *word)
+static struct ps_bit_queue *queue_of_flagged(struct ps_rt *rt, const unsigned long *word)
 {
 	return queue_of(rt, word, 0);
 }
@@ -65,36 +65,38 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 {
 	struct ps_rt *rt = ps_self_rt();
 	unsigned long *word = bw->word, bit = (unsigned long)bw->bit;
-	wait_queue_head_t *q = bw->waiters < 0 ? queue_of(rt, word, bw->bit) : queue_of_flagged(rt, word);
+	struct ps_bit_queue *bq = bw->waiters < 0 ? queue_of(rt, word, bw->bit) : queue_of_flagged(rt, word);
+	wait_queue_head_t *q = &bq->q;
 	void (*drop)(void *arg) = bw->drop;
-	bool queued = false, done = false;
+	bool done = false;
 	ps_ns_t since = ps_now();
 
 	init_wait(&bw->wait);
 	bw->wait.func = bit_wake;
 	bw->wait.flags = bw->exclusive ? WQ_FLAG_EXCLUSIVE : 0;
-	/* Before the bit is looked at again; pairs with the fence in wake_up_bit(). */
-	__atomic_fetch_add(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
+	/*
+	 * The count before the bit is looked at again; pairs with wake_up_bit(). Both change the count, so one comes
+	 * after the other: the waker sees us counted, or we see the bit that it cleared before.
+	 */
+	__atomic_fetch_add(&bq->waiters, 1, __ATOMIC_SEQ_CST);
 	while (!done) {
 		ps_self()->waiting = (struct ps_waiting){ .object = word, .bit = bw->bit, .lc = lc, .at = at };
 		spin_lock(&q->lock);
-		if (bw->served) {
-			done = true;
-		} else if (queued && bw->drop) {
-			/* Woken by a stranger: the word may be anybody's by now. */
-			set_current_state(TASK_UNINTERRUPTIBLE);
-		} else {
-			/* Before the bit is looked at; the word's own order is what unlocking relies on. */
+		done = bw->served;
+		if (!done) {
+			/*
+			 * Not served yet, so whoever holds the bit is not past waking: the word is still what it was,
+			 * also for a caller that has given back what kept it.
+			 * `waiters` before the bit is looked at; the word's own order is what unlocking relies on.
+			 */
 			if (bw->waiters >= 0)
 				set_bit((unsigned long)bw->waiters, word);
-			if (bw->exclusive ? !test_and_set_bit_lock(bit, word) : !test_bit_acquire(bit, word)) {
-				done = true;
-			} else {
-				if (list_empty(&bw->wait.entry))
-					list_add_tail(&bw->wait.entry, &q->head);
-				queued = true;
-				set_current_state(TASK_UNINTERRUPTIBLE);
-			}
+			done = bw->exclusive ? !test_and_set_bit_lock(bit, word) : !test_bit_acquire(bit, word);
+		}
+		if (!done) {
+			if (list_empty(&bw->wait.entry))
+				list_add_tail(&bw->wait.entry, &q->head);
+			set_current_state(TASK_UNINTERRUPTIBLE);
 		}
 		if (done)
 			list_del_init(&bw->wait.entry);
@@ -108,7 +110,7 @@ static ps_ns_t wait_for(struct bit_wait *bw, enum lock_class lc, const struct ps
 	}
 	__set_current_state(TASK_RUNNING);
 	ps_self()->waiting = PS_WAITING_NOTHING;
-	__atomic_fetch_sub(&rt->pub.bit_waiters, 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_sub(&bq->waiters, 1, __ATOMIC_RELAXED);
 	ps_count_wait(rt, lc, ps_now() - since);
 	return ps_now() - since;
 }
@@ -122,17 +124,19 @@ static ps_ns_t wait_for_bit(unsigned long *word, int bit, enum lock_class lc, bo
 
 void wake_up_bit(unsigned long *word, int bit)
 {
-	struct ps_rt *rt = ps_self_rt();
+	struct ps_bit_queue *bq = queue_of(ps_self_rt(), word, bit);
 	struct bit_key key = { word, bit };
 
 	ps_point(PS_POINT_WAKE, word);
 #ifdef PS_NATIVE
-	/* The cleared bit before the count; pairs with the count before the bit in wait_for_bit(). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
-	if (likely(!__atomic_load_n(&rt->pub.bit_waiters, __ATOMIC_RELAXED)))
+	/* The cleared bit before the count; pairs with wait_for(). Not a fence: ThreadSanitizer knows none. */
+	if (!__atomic_fetch_add(&bq->waiters, 0, __ATOMIC_SEQ_CST))
 		return;
-	ps_wake_up_key(queue_of(rt, word, bit), 1, &key);
+#else
+	if (likely(!bq->waiters))
+		return;
+#endif
+	ps_wake_up_key(&bq->q, 1, &key);
 }
 
 /* Was the bit held at this virtual time by a task that ran ahead? */
@@ -254,7 +258,7 @@ void ps_wait_on_bit_flagged_at(unsigned long *word, int bit, int waiters, enum l
 /* Wakes, in order of arrival, who waits for the bit to be clear, up to the first who wants it: that one is given it. */
 void wake_up_bit_flagged(unsigned long *word, int bit, int waiters)
 {
-	wait_queue_head_t *q = queue_of_flagged(ps_self_rt(), word);
+	wait_queue_head_t *q = &queue_of_flagged(ps_self_rt(), word)->q;
 	struct wait_queue_entry *wait, *next;
 	bool stop = false, left = false;
 

@@ -16,7 +16,7 @@ struct caught {
 	int reports;
 };
 
-static void catch(void *arg, const struct ps_bug *bug)
+static void catch (void *arg, const struct ps_bug *bug)
 {
 	struct caught *c = arg;
 

@@ -60,8 +60,7 @@ static void check_reads(struct list_head *head, const char *word, const char *fi
 
 	list_for_each_entry(l, head, list)
 		forth[n++] = l->c;
-	list_for_each_entry_reverse(l, head, list)
-		back[--n] = l->c;
+	list_for_each_entry_reverse(l, head, list) back[--n] = l->c;
 	_assert_string_equal(forth, word, file, line);
 	_assert_string_equal(back, word, file, line);
 	_assert_int_equal(list_count_nodes(head), strlen(word), file, line);
@@ -180,7 +179,8 @@ static void safe_iteration_survives_deletion(void **state)
 		list_del(&l->list);
 	}
 	fill(f, &f->one, "def");
-	list_for_each_entry_safe_reverse(l, next, &f->one, list) {
+	list_for_each_entry_safe_reverse(l, next, &f->one, list)
+	{
 		seen[n++] = l->c;
 		list_del(&l->list);
 	}
@@ -188,8 +188,7 @@ static void safe_iteration_survives_deletion(void **state)
 	assert_reads(&f->one, "");
 	fill(f, &f->one, "pqr");
 	l = list_first_entry(&f->one, struct letter, list);
-	list_for_each_entry_continue(l, &f->one, list)
-		n += l->c == 'q' || l->c == 'r';
+	list_for_each_entry_continue(l, &f->one, list) n += l->c == 'q' || l->c == 'r';
 	assert_int_equal(n, 8);
 }
 
@@ -212,7 +211,8 @@ static void hash_lists_add_find_and_delete(void **state)
 	hlist_del_init(&f->l[0].hash);
 	assert_true(hlist_unhashed(&f->l[0].hash));
 	hlist_del_init(&f->l[0].hash);
-	hlist_for_each_entry_safe(l, tmp, &f->bucket, hash) {
+	hlist_for_each_entry_safe(l, tmp, &f->bucket, hash)
+	{
 		if (l->c != 'c')
 			hlist_del(&l->hash);
 	}

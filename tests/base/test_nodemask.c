@@ -60,8 +60,7 @@ static void iteration_visits_each_node_once_in_order(void **state)
 	nid_t nid, seen[8];
 	int n = 0;
 
-	for_each_node_mask(nid, m)
-		seen[n++] = nid;
+	for_each_node_mask(nid, m) seen[n++] = nid;
 	assert_int_equal(n, 4);
 	assert_true(seen[0] == 0 && seen[1] == 7 && seen[2] == 8 && seen[3] == 63);
 	assert_int_equal(next_node(63, m), MAX_NUMNODES);

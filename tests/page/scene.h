@@ -41,6 +41,8 @@ struct scene_spec {
 	unsigned long min_free_kbytes;
 	enum ps_contents contents;
 	bool no_contents;
+	/** Without the lock checker, as in replay. */
+	bool no_lockcheck;
 	int pcp_high;
 	u32 shuffle;
 	/** Teardown does not look for allocated pages. */
@@ -57,7 +59,9 @@ struct scene {
 
 static inline int scene_open(struct scene *s, const struct scene_spec *spec)
 {
-	struct ps_runtime_settings settings = { .seed = 1, .shuffle = spec->shuffle };
+	struct ps_runtime_settings settings = { .seed = 1,
+						.shuffle = spec->shuffle,
+						.no_lockcheck = spec->no_lockcheck };
 	struct ps_mem_settings mem = { .pcp_high = spec->pcp_high };
 	static struct ps_machine_spec m;
 	unsigned int nid, cpu;

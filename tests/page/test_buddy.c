@@ -204,6 +204,21 @@ static void an_unmovable_request_takes_whole_pageblocks(void **state)
 	put_page(movable);
 }
 
+/* Expect: unmovable requests carve memory as they need it, not all there is. */
+static void an_unmovable_request_carves_one_block(void **state)
+{
+	struct zone *zone = &NODE_DATA(0)->node_zones[ZONE_NORMAL];
+	struct page *page = alloc_page(GFP_KERNEL), *other;
+
+	assert_int_equal(zone->frontier, zone->zone_start_pfn + 1024);
+	assert_int_equal(get_pageblock_migratetype(page), MIGRATE_UNMOVABLE);
+	other = alloc_page(GFP_KERNEL | __GFP_RECLAIMABLE);
+	assert_int_equal(zone->frontier, zone->zone_start_pfn + 2048);
+	assert_int_equal(get_pageblock_migratetype(other), MIGRATE_RECLAIMABLE);
+	put_page(page);
+	put_page(other);
+}
+
 /*
  *   all memory in use but the odd frames of one movable pageblock, whose even frames are on the LRU
  * Expect: a reclaimable request of order 0 gets one of them. It may take all free frames of the block (half a pageblock:
@@ -337,6 +352,7 @@ int main(void)
 		T(memory_is_carved_one_block_at_a_time_and_merges_back, setup_large),
 		T(an_unaligned_end_of_a_zone_is_used_up, setup_small),
 		T(an_unmovable_request_takes_whole_pageblocks, setup_large),
+		T(an_unmovable_request_carves_one_block, setup_large),
 		T(half_a_pageblock_free_is_enough_to_take_it_over, setup_large),
 		T(an_isolated_pageblock_gives_nothing, setup_large),
 		T(an_untouched_pageblock_can_be_isolated, setup_large),

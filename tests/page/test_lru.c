@@ -360,7 +360,7 @@ static void a_new_page_of_a_mlocked_vma_is_unevictable(void **state)
 	assert_int_equal(vmstat("nr_unevictable"), 513);
 	assert_int_equal(vmstat("nr_mlock"), 513);
 	assert_int_equal(vmstat("unevictable_pgs_mlocked"), 513);
-	put_page(page);
+	release_pages(&page, 1);
 	put_page(thp);
 	assert_int_equal(vmstat("nr_unevictable"), 0);
 	assert_int_equal(vmstat("nr_mlock"), 0);
@@ -391,7 +391,7 @@ static void a_page_munlocked_while_isolated_comes_back_evictable(void **state)
 	put_page(page);
 }
 
-/* Expect: a mlocked page that migration's putback adds anew is unevictable again. */
+/* Expect: a mlocked page that migration's putback adds anew is unevictable again, its count too low rather than too high. */
 static void a_mlocked_page_put_back_is_unevictable_again(void **state)
 {
 	struct page *page = listed_page(0, true);
@@ -403,7 +403,7 @@ static void a_mlocked_page_put_back_is_unevictable_again(void **state)
 	putback_lru_page(page);
 	lru_add_drain();
 	assert_true(PageUnevictable(page) && PageLRU(page));
-	assert_int_equal(page->mlock_count, 0); /* undercounted until reclaim looks: see lru.c */
+	assert_int_equal(page->mlock_count, 0);
 	assert_int_equal(vmstat("nr_unevictable"), 1);
 	munlock_page(page);
 	lru_add_drain();

@@ -67,6 +67,29 @@ static void zonelists_go_by_distance(void **state)
 	}
 }
 
+/* Four nodes, all equally far apart; node 2 has no CPUs. */
+static int setup_equal(void **state)
+{
+	return scene_setup_with(
+		state,
+		&(struct scene_spec){ .nr_nodes = 4, .pages = { 2048, 2048, 2048, 2048 }, .cpus = { 1, 1, 0, 1 } });
+}
+
+/* Expect: a node without CPUs before those with, higher numbers before lower ones. */
+static void equally_near_nodes_are_not_equal(void **state)
+{
+	static const int expect[4][4] = { { 0, 2, 1, 3 }, { 1, 2, 3, 0 }, { 2, 3, 0, 1 }, { 3, 2, 0, 1 } };
+	int nid, i;
+
+	for (nid = 0; nid < 4; nid++) {
+		const struct zonelist *list = &NODE_DATA(nid)->node_zonelists[ZONELIST_FALLBACK];
+
+		assert_int_equal(list->nr, 4);
+		for (i = 0; i < 4; i++)
+			assert_int_equal(list->zones[i]->node, expect[nid][i]);
+	}
+}
+
 /* Expect: which zones a request may use: by flags and node mask; numa_* say where it was wanted and where it came from. */
 static void flags_and_masks_choose_the_zone(void **state)
 {
@@ -439,7 +462,7 @@ static void lists_stay_below_high(void **state)
 	struct scene *s = *state;
 	static struct page *pages[4096];
 	struct per_cpu_pages *pcp;
-	int i;
+	int i, factor;
 
 	for (i = 0; i < 4096; i++)
 		pages[i] = alloc_page(GFP_HIGHUSER_MOVABLE);
@@ -450,7 +473,10 @@ static void lists_stay_below_high(void **state)
 		assert_true(pcp->count <= pcp->high);
 	}
 	assert_true(pcp->count > 0);
-	assert_true(pcp->free_factor > 0);
+	factor = pcp->free_factor;
+	assert_true(factor > 1);
+	put_page(alloc_page(GFP_HIGHUSER_MOVABLE));
+	assert_int_equal(pcp->free_factor, factor / 2);
 	s->task->cpu = 0;
 	drain_all_pages(page_zone(pages[0]));
 	assert_int_equal(pcp->count, 0);
@@ -600,6 +626,7 @@ int main(void)
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 	const struct CMUnitTest tests[] = {
 		T(zonelists_go_by_distance, setup_four),
+		T(equally_near_nodes_are_not_equal, setup_equal),
 		T(flags_and_masks_choose_the_zone, setup_four),
 		T(a_full_node_overflows_to_the_nearest, setup_four),
 		T(watermarks_follow_the_formula, setup_marks),

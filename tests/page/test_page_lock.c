@@ -254,6 +254,48 @@ static void writeback_is_waited_for_apart_from_the_lock(void **state)
 	put_page(page);
 }
 
+static void sync_and_say(void *arg)
+{
+	struct fiber *f = arg;
+
+	ps_charge(f->start, PS_TIME_ACCESS);
+	cond_resched();
+	wait_on_page_bit(f->page, PG_writeback);
+	f->order[strlen(f->order)] = f->name;
+}
+
+/*
+ *   page locked and under writeback;   A waits for writeback, B for the lock
+ * Expect: unlocking serves B only and leaves PG_waiters for A; the end of writeback serves A.
+ */
+static void who_waits_for_another_bit_is_left_alone(void **state)
+{
+	struct scene *s = *state;
+	struct page *page = alloc_page(GFP_KERNEL);
+	char order[8] = "";
+	struct fiber a = { .page = page, .start = 10, .order = order, .name = 'A' };
+	struct fiber b = { .page = page, .start = 20, .order = order, .name = 'B' };
+	struct task_struct *ta, *tb;
+
+	lock_page(page);
+	TestSetPageWriteback(page);
+	ta = spawn(s, sync_and_say, &a);
+	tb = spawn(s, lock_and_say, &b);
+	ps_sleep_until(ps_now() + 1000);
+	unlock_page(page);
+	ps_sleep_until(ps_now() + 1000);
+	assert_string_equal(order, "B");
+	assert_true(PageWaiters(page));
+	TestClearPageWriteback(page);
+	page_wake_bit(page, PG_writeback);
+	run_all(s);
+	assert_string_equal(order, "BA");
+	assert_false(PageWaiters(page));
+	ps_task_free(ta);
+	ps_task_free(tb);
+	put_page(page);
+}
+
 struct table {
 	spinlock_t lock;
 	struct page *entry;
@@ -487,6 +529,7 @@ int main(void)
 		T(waiters_are_served_in_order),
 		T(trylock_never_waits),
 		T(writeback_is_waited_for_apart_from_the_lock),
+		T(who_waits_for_another_bit_is_left_alone),
 		T(a_waiter_without_reference_does_not_look_again),
 		T(an_unlocked_page_is_not_waited_for),
 		T(rank_and_sleep_violations_are_reported),

@@ -102,8 +102,8 @@ static inline struct ps_lock_report scene_take_report(void)
 /* Writes "name@clock word " into the diary. */
 static inline void say(const char *word)
 {
-	scene.written += (size_t)snprintf(scene.diary + scene.written, sizeof(scene.diary) - scene.written, "%s@%llu %s ",
-					  ps_current->comm, (unsigned long long)ps_now(), word);
+	scene.written += (size_t)snprintf(scene.diary + scene.written, sizeof(scene.diary) - scene.written,
+					  "%s@%llu %s ", ps_current->comm, (unsigned long long)ps_now(), word);
 }
 
 static inline void assert_diary(const char *expected)

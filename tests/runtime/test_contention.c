@@ -19,7 +19,7 @@ enum how { SPIN, MUTEX, READ, WRITE, BIT };
 struct visit {
 	enum how how;
 	ps_ns_t arrive, hold;
-	int times;    /* visits, 0 = 1 */
+	int times;     /* visits, 0 = 1 */
 	ps_ns_t pause; /* between visits */
 	struct task_struct *task;
 	ps_ns_t got; /* clock at the first acquisition */
@@ -285,8 +285,9 @@ static void a_writer_waits_for_the_whole_group_of_readers(void **state)
 
 static void an_uncontended_lock_costs_nothing(void **state)
 {
-	struct visit v[] = { { SPIN, 0, 100, 5, 50 }, { MUTEX, 0, 100, 5, 50 }, { READ, 0, 100, 5, 50 },
-			     { BIT, 0, 100, 5, 50 } };
+	struct visit v[] = {
+		{ SPIN, 0, 100, 5, 50 }, { MUTEX, 0, 100, 5, 50 }, { READ, 0, 100, 5, 50 }, { BIT, 0, 100, 5, 50 }
+	};
 	size_t i;
 
 	play(&exact, v, ARRAY_SIZE(v));

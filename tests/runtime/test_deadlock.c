@@ -35,14 +35,14 @@ static void begin(const struct ps_runtime_settings *set)
 }
 
 /* Runs until the deadlock that must come. */
-#define RUN_INTO_DEADLOCK(statement)                             \
-	do {                                                     \
-		if (!setjmp(scene.after_deadlock)) {             \
-			statement;                               \
-			fail_msg("no deadlock was reported");    \
-		}                                                \
-		assert_null(ps_current);                         \
-		scene.nr_reports = 0;                            \
+#define RUN_INTO_DEADLOCK(statement)                          \
+	do {                                                  \
+		if (!setjmp(scene.after_deadlock)) {          \
+			statement;                            \
+			fail_msg("no deadlock was reported"); \
+		}                                             \
+		assert_null(ps_current);                      \
+		scene.nr_reports = 0;                         \
 	} while (0)
 
 static const struct ps_deadlock_edge *edge_of(const struct task_struct *t)
@@ -330,7 +330,7 @@ struct caught {
 	char detail[2048];
 };
 
-static void catch(void *arg, const struct ps_bug *bug)
+static void catch (void *arg, const struct ps_bug *bug)
 {
 	struct caught *c = arg;
 

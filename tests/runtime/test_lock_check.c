@@ -410,7 +410,7 @@ struct caught {
 	char detail[256];
 };
 
-static void catch(void *arg, const struct ps_bug *bug)
+static void catch (void *arg, const struct ps_bug *bug)
 {
 	struct caught *c = arg;
 

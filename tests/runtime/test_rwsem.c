@@ -82,10 +82,9 @@ static void nobody_overtakes_a_waiting_writer(void **state)
 /* b and c read-wait, then d write-waits. Expect a's downgrade to let b and c in, and d when all three are out. */
 static void a_downgrade_lets_the_next_readers_in(void **state)
 {
-	static const struct visitor v[] = { { true, 0, 100, 200 },
-					    { false, 10, 50, 0 },
-					    { false, 20, 50, 0 },
-					    { true, 30, 5, 0 } };
+	static const struct visitor v[] = {
+		{ true, 0, 100, 200 }, { false, 10, 50, 0 }, { false, 20, 50, 0 }, { true, 30, 5, 0 }
+	};
 
 	play(v, ARRAY_SIZE(v));
 	assert_diary("a@0 writes a@100 reads on b@100 reads c@100 reads d@300 writes ");

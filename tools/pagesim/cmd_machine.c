@@ -105,21 +105,21 @@ static void box_bottom(const struct pen *pen)
 static void draw_node(const struct pen *pen, const struct ps_machine *m, const struct ps_node *node)
 {
 	char *size = node->present_pages ? size_text(node->present_pages << PAGE_SHIFT) : g_strdup("no memory");
-	char *cpus = cpus_text(m, node->nid);
-	char *demotion = nodes_text(node->demotion_preferred);
-	const char *plural = nodes_weight(node->demotion_preferred) > 1 ? "s" : "";
-	char *text, *cut;
+	char *list = cpus_text(m, node->nid);
+	char *cpus = *list ? g_strdup_printf("CPU%s %s", node->nr_cpus > 1 ? "s" : "", list) : g_strdup("no CPUs");
+	char *targets = nodes_text(node->demotion_preferred);
+	char *demotion = *targets ? g_strdup_printf("demotes to %s", targets) : g_strdup("");
+	char *text = g_strdup_printf("node %-3d %10s  %-7s %-28s %s", node->nid, size,
+				     node->present_pages ? ps_memory_kind_name(node->kind) : "", cpus, demotion);
+	char *cut = g_utf8_substring(text, 0, MIN((long)WIDTH - 6, g_utf8_strlen(text, -1)));
 
-	text = g_strdup_printf("node %-3d %10s  %-7s %s %-22s %s%s%s%s", node->nid, size,
-			       node->present_pages ? ps_memory_kind_name(node->kind) : "", *cpus ? "CPUs" : "    ",
-			       *cpus ? cpus : "no CPUs", *demotion ? "demotes to node" : "", *demotion ? plural : "",
-			       *demotion ? " " : "", demotion);
-	cut = g_utf8_substring(text, 0, MIN((long)WIDTH - 6, g_utf8_strlen(text, -1)));
 	box_line(pen, cut);
 	g_free(cut);
 	g_free(text);
 	g_free(demotion);
+	g_free(targets);
 	g_free(cpus);
+	g_free(list);
 	g_free(size);
 }
 
@@ -185,40 +185,47 @@ static char *copy_cell(const struct ps_machine *m, unsigned from, unsigned to)
 	return g_strdup_printf("%.2f", (double)ps_copy_rate(m, (nid_t)to, (nid_t)from, (nid_t)to) / 1e9);
 }
 
-static void draw_table(const struct ps_machine *m, const char *title, const char *row, const char *column, cell_fn cell)
+/* As many columns as fit the width; more nodes make more tables. */
+static void draw_table(const struct ps_machine *m, const char *title, const char *row, cell_fn cell)
 {
-	const unsigned columns = 7, cell_width = 11;
+	enum { COLUMNS = 6, CELL = 12 };
+	bool pairs = false;
 
-	for (unsigned first = 0; first < m->nr_nodes; first += columns) {
-		unsigned last = MIN(first + columns, m->nr_nodes);
+	for (unsigned first = 0; first < m->nr_nodes; first += COLUMNS) {
+		unsigned last = MIN(first + COLUMNS, m->nr_nodes);
 
-		printf("  %s\n", title);
-		printf("    %-12s", "");
+		printf("  %-18s", title);
 		for (unsigned to = first; to < last; to++) {
-			char *head = g_strdup_printf("%s %u", column, to);
+			char *head = g_strdup_printf("node %u", to);
 
-			printf("%*s", (int)cell_width, head);
+			printf("%*s", CELL, head);
 			g_free(head);
 		}
 		putchar('\n');
 		for (unsigned from = 0; from < m->nr_nodes; from++) {
-			char *cells[8] = { NULL };
+			char *cells[COLUMNS] = { NULL };
 			bool any = false;
 
 			for (unsigned to = first; to < last; to++)
 				any |= (cells[to - first] = cell(m, from, to)) != NULL;
 			if (any) {
-				char *head = g_strdup_printf("%s %u", row, from);
+				char *head = g_strdup_printf("%s node %u", row, from);
 
-				printf("    %-12s", head);
+				printf("    %-16s", head);
 				g_free(head);
-				for (unsigned to = first; to < last; to++)
-					printf("%*s", (int)cell_width, cells[to - first] ? cells[to - first] : "");
+				for (unsigned to = first; to < last; to++) {
+					const char *text = cells[to - first] ? cells[to - first] : "";
+
+					pairs |= strchr(text, '/') != NULL;
+					printf("%*s", CELL, text);
+				}
 				putchar('\n');
 			}
 			for (unsigned to = first; to < last; to++)
 				g_free(cells[to - first]);
 		}
+		if (last == m->nr_nodes && pairs)
+			printf("    (a/b: read a, write b)\n");
 		putchar('\n');
 	}
 }
@@ -255,7 +262,10 @@ static void draw_migration(const struct ps_machine *m)
 										   m->spec->distance[nid][to] >
 											   m->spec->distance[from][to]))
 		from = nid;
-	printf("  Migration from node %d to node %d, nothing contended\n", from, to);
+	if (from == to)
+		printf("  Migration within node %d, nothing contended\n", to);
+	else
+		printf("  Migration from node %d to node %d, nothing contended\n", from, to);
 	printf("    %-16s %14s %14s %10s %10s\n", "", "in all", "a page", "copying", "GB/s");
 	for (size_t i = 0; i < G_N_ELEMENTS(moves); i++) {
 		ps_ns_t copy, all = ps_migration_estimate(m, to, from, to, moves[i].pages, moves[i].huge, &copy);
@@ -299,10 +309,10 @@ static void draw(const struct ps_machine *m, bool costs)
 	       s[m->nr_nodes == 1], m->nr_cpus, s[m->nr_cpus == 1], m->nr_tiers, s[m->nr_tiers == 1], huge,
 	       1ul << m->pt_bits);
 	draw_tiers(pen, m);
-	draw_table(m, "Distance", "from node", "to node", distance_cell);
-	draw_table(m, "Latency, ns (read/write where they differ)", "CPU node", "memory", latency_cell);
-	draw_table(m, "Bandwidth, GB/s (read/write where they differ)", "CPU node", "memory", bandwidth_cell);
-	draw_table(m, "Copying by one core, GB/s", "from node", "to node", copy_cell);
+	draw_table(m, "Distance", "from", distance_cell);
+	draw_table(m, "Latency, ns", "CPUs of", latency_cell);
+	draw_table(m, "Bandwidth, GB/s", "CPUs of", bandwidth_cell);
+	draw_table(m, "Copy, GB/s a core", "from", copy_cell);
 	draw_tlb(m);
 	draw_migration(m);
 	if (costs)
@@ -472,10 +482,12 @@ int cmd_machine(int argc, char **argv)
 		if (!machine) {
 			status = cmd_fail("%s", error->message);
 			g_error_free(error);
-		} else if (format && !strcmp(format, "json")) {
-			print_json(machine);
 		} else {
-			draw(machine, costs);
+			status = CMD_OK;
+			if (format && !strcmp(format, "json"))
+				print_json(machine);
+			else
+				draw(machine, costs);
 		}
 	}
 	ps_machine_free(machine);
