@@ -50,7 +50,7 @@
  *     event:     the fields of its kind (enum ps_event_field), lowest bit first; numbers as varints, OTHER as task + 1
  *                (0 = none), ADVICE as is, NAME as a varint length and bytes
  *
- * payload of the index: for each frame 7 varints: bytes stored (section and payload), raw bytes, records, events,
+ * payload of the index: for each frame 6 varints: bytes stored (section and payload), raw bytes, records, events,
  * accesses, time since the previous frame's time; then the totals: varint length and bytes of the name, varint value.
  *
  * footer (once)

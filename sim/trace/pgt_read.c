@@ -223,7 +223,12 @@ static bool read_pages(struct pgt *f, const u8 *at, const u8 *end, u32 distinct)
 	u64 page = 0, step;
 
 	for (u32 i = 0; i < distinct; i++) {
-		if (!pgt_get_varint(&at, end, &step) || (i && !step) || step >= PS_TRACE_VPN_END)
+		/* Neighbours are near in most traces: one byte. */
+		if (likely(at < end && *at < 128))
+			step = *at++;
+		else if (!pgt_get_varint(&at, end, &step) || step >= PS_TRACE_VPN_END)
+			return false;
+		if (i && !step)
 			return false;
 		page += step;
 		if (page >= PS_TRACE_VPN_END)

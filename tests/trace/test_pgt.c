@@ -24,6 +24,19 @@ static void the_checksum_is_crc32c(void **state)
 	assert_int_equal(trace_crc32c(0, "", 0), 0);
 }
 
+static void both_ways_to_the_checksum_agree(void **state)
+{
+	u8 bytes[300];
+	struct ps_rng rng;
+
+	ps_rng_init(&rng, 3);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (u8)ps_rng_next(&rng);
+	for (size_t at = 0; at < 9; at++)
+		for (size_t n = 0; n + at <= sizeof(bytes); n++)
+			assert_int_equal(trace_crc32c(7, bytes + at, n), trace_crc32c_tables(7, bytes + at, n));
+}
+
 /* Without the lines that begin a batch: where a frame ends, a batch does. */
 static char *without_batch_heads(char *text)
 {
@@ -759,6 +772,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_checksum_is_crc32c),
+		cmocka_unit_test(both_ways_to_the_checksum_agree),
 		cmocka_unit_test(everything_comes_back_as_it_was_written),
 		cmocka_unit_test(an_empty_trace_is_a_trace),
 		cmocka_unit_test(folded_counts_are_those_of_the_accesses),
