@@ -5,6 +5,7 @@
  */
 #include "engines/tiers.h"
 
+#include <pagesim/check.h>
 #include <pagesim/migrate.h>
 #include <pagesim/mprotect.h>
 #include <pagesim/policy.h>
@@ -38,8 +39,23 @@ static struct scene open_scene(const struct tier_node *nodes, unsigned int nr, c
 	return s;
 }
 
+/* Expect every invariant to hold. */
+static void check(struct scene *s)
+{
+	static struct ps_check_report report;
+	unsigned int i;
+
+	settle(s->t);
+	lru_add_drain_all();
+	check_machine(s->t->world->machine, NULL, &report);
+	for (i = 0; i < report.nr && i < PS_MAX_VIOLATIONS; i++)
+		print_error("I%d: %s\n", report.violation[i].invariant, report.violation[i].text);
+	assert_int_equal(report.nr, 0);
+}
+
 static void close_scene(struct scene *s)
 {
+	check(s);
 	ps_policy_detach(s->policy);
 	tiers_close(s->t);
 }
@@ -472,6 +488,60 @@ static void none_moves_nothing(void **state)
 	close_scene(&s);
 }
 
+/*
+ * Everything at once: files, shared memory, huge pages, a fork, on a machine that is too small for them, demoting.
+ * Expect every invariant to hold at any time nobody is at work.
+ */
+static void demotion_keeps_every_invariant(void **state)
+{
+	struct scene s = open_scene(sockets_and_slow, 3, "none,demotion=1");
+	struct task_struct *child;
+	struct inode *disk, *shm;
+	unsigned long i, round;
+
+	(void)state;
+	assert_int_equal(ps_file_open(s.t->world->machine->files, "/d/f", true, &disk), 0);
+	assert_int_equal(shmem_file_setup(s.t->world->machine->files, 1000 * PAGE_SIZE, &shm), 0);
+	assert_int_equal(do_mmap(current->mm, 2 * BASE, 1000 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, disk, 0), 0);
+	assert_int_equal(do_mmap(current->mm, 3 * BASE, 1000 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, shm, 0), 0);
+	file_extend(disk, 1000 * PAGE_SIZE);
+	map_anon(BASE, 6000);
+	map_anon(HUGE_BASE, 4 * 512);
+	assert_int_equal(do_madvise(current->mm, HUGE_BASE, 4 * 2 * MIB, PS_MADV_HUGEPAGE), 0);
+	bind_to(0);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(store(HUGE_BASE + i * 2 * MIB, i), 0);
+	for (i = 0; i < 1000; i++) {
+		assert_int_equal(store(2 * BASE + i * PAGE_SIZE, 7 * i), 0);
+		assert_int_equal(store(3 * BASE + i * PAGE_SIZE, 9 * i), 0);
+	}
+	check(&s);
+	assert_int_equal(fill(BASE, 3000), 3000);
+	assert_int_equal(ps_world_fork(s.t->world, "child", &child), 0);
+	for (round = 0; round < 3; round++) {
+		assert_int_equal(fill(BASE, 6000), 6000);
+		for (i = 0; i < 1000; i++)
+			assert_int_equal(load(2 * BASE + i * PAGE_SIZE), 7 * i);
+		check(&s);
+	}
+	for (i = 0; i < 1000; i++)
+		assert_int_equal(load(3 * BASE + i * PAGE_SIZE), 9 * i);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(load(HUGE_BASE + i * 2 * MIB), i);
+	assert_true(delta(s.t, "pgdemote_kswapd") > 1000);
+	unbind();
+	ps_task_leave();
+	ps_task_enter(child);
+	for (i = 0; i < 3000; i++)
+		assert_int_equal(load(BASE + i * PAGE_SIZE), i + 1);
+	ps_task_leave();
+	ps_world_exit(s.t->world, child);
+	ps_task_enter(s.t->task);
+	iput(disk);
+	iput(shm);
+	close_scene(&s);
+}
+
 /* What a task is remembered by goes with it; hints left behind by a policy that has gone are harmless. */
 static void tasks_and_policies_come_and_go(void **state)
 {
@@ -571,6 +641,7 @@ int main(void)
 		cmocka_unit_test(promotion_to_a_full_node_waits_without_demotion),
 		cmocka_unit_test(huge_pages_are_promoted_whole),
 		cmocka_unit_test(none_moves_nothing),
+		cmocka_unit_test(demotion_keeps_every_invariant),
 		cmocka_unit_test(tasks_and_policies_come_and_go),
 		cmocka_unit_test(the_same_run_gives_the_same_numbers),
 		cmocka_unit_test(host_memory_may_run_out_while_it_works),
