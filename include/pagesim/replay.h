@@ -21,7 +21,8 @@
  * their own. A trace with a nanosecond clock is not replayed faster than recorded: a batch waits for its time.
  *
  * Files. A recorded path /P becomes /d/P on the simulated disk, as long as what is mapped, read or written of it. Files
- * are warm: reading from the disk takes no time unless disk_ns says so.
+ * are warm: what the trace did not write itself is found without a wait. What it wrote and reclaim evicted is read back at
+ * costs.major_fault_ns a page.
  *
  * What a trace may do that a program could not:
  *   use a task it never introduced   a process with an empty address space begins there
@@ -86,7 +87,6 @@ struct ps_replay_settings {
 	enum ps_replay_placement placement;
 	u32 instruction_ps; /* ps of CPU time per instruction between accesses; 0: PS_INSTRUCTION_PS_DEFAULT (4 a ns, an
 			       assumption: two a cycle at 2 GHz); PS_INSTRUCTION_PS_NONE: none */
-	ps_ns_t disk_ns;    /* per page read from the disk */
 	bool check;	    /* all invariants at the end, and at the end of every interval */
 	/** Hears of progress now and then; false stops the run (an error). NULL: nobody. */
 	bool (*progress)(void *arg, u64 accesses, u64 position, u64 size);

@@ -172,7 +172,7 @@ void xa_destroy(struct xarray *xa);
 
 static inline bool xa_empty(const struct xarray *xa)
 {
-	return READ_ONCE(xa->xa_head) == NULL;
+	return rcu_dereference(xa->xa_head) == NULL;
 }
 
 /** Some entry of the array has @mark. Context: any; a snapshot. */

@@ -224,7 +224,8 @@ void end_page_writeback(struct page *page)
 void wait_on_page_writeback(struct page *page)
 {
 	page = compound_head(page);
-	while (PageWriteback(page))
+	/* Acquire: what the device's completion did is seen by who waited for it. */
+	while (test_bit_acquire(PG_writeback, &page->flags))
 		wait_on_page_bit(page, PG_writeback);
 }
 

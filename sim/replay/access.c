@@ -93,13 +93,13 @@ int replay_auto_map(struct ps_replay *r, u64 addr)
 }
 
 /*
- * One access that the TLB cannot answer, or @missed false: may. Return: 0 with *nid; -EAGAIN when the program would have got a signal (counted);
- * -ENOMEM and others end the replay.
+ * One access that the TLB cannot answer. Return: 0 with *nid; -EAGAIN when the program would have got a signal; -ENOMEM and
+ * others end the replay.
  */
-static int slow_access(struct ps_replay *r, u64 addr, bool write, bool missed, nid_t *nid)
+static int slow_access(struct ps_replay *r, u64 addr, bool write, nid_t *nid)
 {
 	struct ps_access access = {.nid = 0};
-	int error = missed ? ps_mmu_walk(addr, write, &access) : ps_mmu_access(addr, write, &access);
+	int error = ps_mmu_walk(addr, write, &access);
 
 	if (error == -EFAULT && addr < task_size(&current->mm->pt) && !vma_lookup(current->mm, addr)) {
 		error = replay_auto_map(r, addr);
@@ -121,11 +121,14 @@ static int slow_access(struct ps_replay *r, u64 addr, bool write, bool missed, n
 static int slow_record(struct ps_replay *r, u64 vpn, u32 meta, bool readable, nid_t *nid)
 {
 	bool first = ps_meta_first_is_write(meta) || (readable && ps_meta_has_writes(meta));
-	int error = slow_access(r, vpn << PAGE_SHIFT, first, true, nid);
+	struct ps_tlb *tlb = &r->machine->cpus[current->cpu].tlb;
+	int error = slow_access(r, vpn << PAGE_SHIFT, first, nid);
 
-	if (!error && ps_meta_has_writes(meta) && !first)
-		error = slow_access(r, vpn << PAGE_SHIFT, true, false, nid);
-	return error;
+	if (error || !ps_meta_has_writes(meta) || first)
+		return error;
+	if ((ps_tlb_probe(tlb, current->mm->pt.asid, vpn) & NEED_WRITE) == NEED_WRITE)
+		return 0;
+	return slow_access(r, vpn << PAGE_SHIFT, true, nid);
 }
 
 static bool slow_failed(struct ps_replay *r, int error, u64 vpn)

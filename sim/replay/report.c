@@ -535,6 +535,18 @@ static void write_table(const struct ps_report *r, bool host, unsigned index, GS
 
 /* ---- JSON */
 
+/* A number under a name for people: "NUMA hint" is numa_hint. */
+static void json_named(struct json *j, const char *name, u64 value)
+{
+	char key[64];
+	size_t i;
+
+	for (i = 0; name[i] && i + 1 < sizeof(key); i++)
+		key[i] = g_ascii_isalnum(name[i]) ? g_ascii_tolower(name[i]) : '_';
+	key[i] = '\0';
+	json_u64(j, key, value);
+}
+
 static void json_times(struct json *j, const char *key, const struct ps_report_time *time)
 {
 	GString *name = g_string_new(NULL);
@@ -623,7 +635,7 @@ static void json_migration(struct json *j, const struct ps_report *r)
 	json_u64(j, "failed_pages", failed);
 	json_open(j, "failed_by_reason", '{');
 	for (int f = 0; f < PS_NR_MIGRATE_FAILURES; f++)
-		json_u64(j, ps_migrate_failure_name((enum ps_migrate_failure)f), r->migrate_failed[f]);
+		json_named(j, ps_migrate_failure_name((enum ps_migrate_failure)f), r->migrate_failed[f]);
 	json_close(j, '}');
 	json_u64(j, "thp_moved", counter(r, "thp_migration_success"));
 	json_u64(j, "thp_split", counter(r, "thp_migration_split"));
@@ -698,7 +710,7 @@ static void write_json(const struct ps_report *r, bool host, unsigned index, GSt
 	json_close(&j, '}');
 	json_open(&j, "faults", '{');
 	for (int k = 0; k < PS_NR_FAULT_KINDS; k++)
-		json_u64(&j, ps_fault_kind_name((enum ps_fault_kind)k), r->faults[k]);
+		json_named(&j, ps_fault_kind_name((enum ps_fault_kind)k), r->faults[k]);
 	json_close(&j, '}');
 	json_migration(&j, r);
 	json_open(&j, "tlb", '{');
