@@ -548,6 +548,82 @@ static void stores_survive_demotion_at_any_moment(void **state)
 	}
 }
 
+static void program_forks(void *arg)
+{
+	struct program *p = arg;
+	unsigned long i, n;
+
+	for (i = 0; i < 6; i++) {
+		struct mm_struct *child;
+
+		if (dup_mm(current->mm, &child)) {
+			p->wrong++;
+			break;
+		}
+		for (n = 0; n < 200; n++) {
+			ps_charge(2000, PS_TIME_ACCESS);
+			cond_resched();
+		}
+		mmput(child);
+	}
+	p->done = true;
+}
+
+/* The same while address spaces come and go. Expect whoever walks the mappings of a page not to walk into a dead one. */
+static void address_spaces_may_die_while_their_pages_are_demoted(void **state)
+{
+	u64 seed;
+
+	(void)state;
+	for (seed = 1; seed <= 6; seed++) {
+		const struct ps_world_settings settings = { .runtime = { .seed = seed, .shuffle = 3000 },
+							    .contents = PS_CONTENTS_TAG };
+		struct tiers *t = tiers_open_with(fast_slow, 2, &settings);
+		struct program p[2] = { { .base = BASE, .pages = 8500, .cpu = 0 }, { .cpu = 1 } };
+		struct task_struct *tasks[2];
+		int i;
+
+		t->world->machine->reclaim->demotion_enabled = true;
+		map_anon(BASE, 8500);
+		assert_int_equal(fill(BASE, 3000), 3000);
+		bind_to(0);
+		for (i = 0; i < 2; i++) {
+			tasks[i] = ps_task_new(t->world->rt, "program", i ? program_forks : program_runs, &p[i]);
+			assert_non_null(tasks[i]);
+			tasks[i]->mempolicy = current->mempolicy;
+		}
+		ps_task_leave();
+		ps_runtime_run(t->world->rt, UINT64_MAX);
+		ps_task_enter(t->task);
+		for (i = 0; i < 2; i++) {
+			assert_true(p[i].done);
+			assert_int_equal(p[i].wrong, 0);
+			ps_task_free(tasks[i]);
+		}
+		assert_true(delta(t, "pgdemote_kswapd") > 0);
+		tiers_close(t);
+	}
+}
+
+/* Long after the first pages were demoted, and long after the world began. Expect kswapd to work and the world to end. */
+static void time_may_be_long(void **state)
+{
+	struct tiers *t = tiers_open(fast_slow, 2);
+	const ps_ns_t hour = 3600ull * 1000 * 1000 * 1000;
+
+	(void)state;
+	t->world->machine->reclaim->demotion_enabled = true;
+	map_anon(BASE, 12 * 1024);
+	bind_to(0);
+	assert_int_equal(fill(BASE, 9 * 1024), 9 * 1024);
+	ps_charge(hour, PS_TIME_ACCESS);
+	mark(t);
+	assert_int_equal(fill(BASE, 12 * 1024), 12 * 1024);
+	assert_true(delta(t, "pgdemote_kswapd") > 0);
+	assert_true(ps_kswapd_task(t->world->machine, 0)->now > hour);
+	tiers_close(t);
+}
+
 /* Expect every allocation of the host's memory that fails to end in an error, with nothing lost. */
 static void host_memory_may_run_out_anywhere(void **state)
 {
@@ -623,6 +699,8 @@ int main(void)
 		cmocka_unit_test(shrinkers_give_back_what_is_on_no_list),
 		cmocka_unit_test(the_same_run_gives_the_same_numbers),
 		cmocka_unit_test(stores_survive_demotion_at_any_moment),
+		cmocka_unit_test(address_spaces_may_die_while_their_pages_are_demoted),
+		cmocka_unit_test(time_may_be_long),
 		cmocka_unit_test(host_memory_may_run_out_anywhere),
 		cmocka_unit_test(without_a_kswapd_direct_reclaim_does_the_work),
 	};

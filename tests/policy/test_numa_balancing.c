@@ -5,6 +5,7 @@
  */
 #include "engines/tiers.h"
 
+#include <pagesim/check.h>
 #include <pagesim/migrate.h>
 #include <pagesim/mprotect.h>
 #include <pagesim/policy.h>
@@ -38,8 +39,23 @@ static struct scene open_scene(const struct tier_node *nodes, unsigned int nr, c
 	return s;
 }
 
+/* Expect every invariant to hold. */
+static void check(struct scene *s)
+{
+	static struct ps_check_report report;
+	unsigned int i;
+
+	settle(s->t);
+	lru_add_drain_all();
+	check_machine(s->t->world->machine, NULL, &report);
+	for (i = 0; i < report.nr && i < PS_MAX_VIOLATIONS; i++)
+		print_error("I%d: %s\n", report.violation[i].invariant, report.violation[i].text);
+	assert_int_equal(report.nr, 0);
+}
+
 static void close_scene(struct scene *s)
 {
+	check(s);
 	ps_policy_detach(s->policy);
 	tiers_close(s->t);
 }
@@ -287,6 +303,73 @@ static void a_shared_page_moves_on_the_second_fault_in_a_row(void **state)
 }
 
 /*
+ * The period between scans follows from what the faults say.
+ * Expect it to grow while everything is private and local, up to its maximum, and then next to nothing to be scanned.
+ */
+static void scanning_slows_down_when_all_is_well(void **state)
+{
+	struct scene s =
+		open_scene(two_sockets, 2, "numa-balancing,scan_period_min=100,scan_period_max=10000,scan_delay=100");
+	u64 early;
+
+	(void)state;
+	map_anon(BASE, 512);
+	place(0, BASE, 512);
+	run(&s, BASE, 512, 20 * MS, 10000 * MS);
+	early = stat_of(&s, "numa_scans");
+	assert_in_range(early, 8, 60);
+	run(&s, BASE, 512, 20 * MS, 40000 * MS);
+	assert_in_range(stat_of(&s, "numa_scans") - early, 2, 12);
+	/* The limits: 100 ms is what 2560 MiB/s allow for windows of 256 MiB. */
+	assert_int_equal(delta(s.t, "numa_pages_migrated"), 0);
+	close_scene(&s);
+}
+
+/*
+ *   A on node 0, B on node 1, both using the same 512 pages all the time
+ * Expect the pages to be spread over both nodes and to come to rest: no endless ping-pong.
+ */
+static void pages_that_two_nodes_share_come_to_rest(void **state)
+{
+	struct scene s = open_scene(two_sockets, 2, "numa-balancing,scan_period_min=200,scan_delay=100");
+	struct task_struct *other;
+	ps_ns_t next[2] = { 0, 0 };
+	s64 early, late;
+	unsigned long i, n;
+
+	(void)state;
+	map_anon(BASE, 512);
+	place(0, BASE, 512);
+	assert_int_equal(ps_world_thread(s.t->world, "B", &other), 0);
+	other->cpu = 2;
+	mark(s.t);
+	for (i = 0, early = 0; i < 600; i++) {
+		int who = (int)(i % 2);
+
+		ps_task_leave();
+		ps_task_enter(who ? other : s.t->task);
+		s.next_tick = next[who];
+		/* Each 25 ms, each from another page on, so that neither is always the first to fault. */
+		for (n = 0; n < 512; n++)
+			use(&s, BASE + (n + i * 37) % 512 * PAGE_SIZE, true, 25 * MS / 512);
+		next[who] = s.next_tick;
+		if (i == 299)
+			early = delta(s.t, "numa_pages_migrated");
+	}
+	late = delta(s.t, "numa_pages_migrated") - early;
+	n = pages_on(1, BASE, 512);
+	assert_in_range(n, 64, 448);
+	assert_true(early > 0);
+	assert_true(late < early);
+	assert_in_range(stat_of(&s, "numa_groups"), 1, 2);
+	ps_task_leave();
+	ps_policy_task_exit(s.policy, other);
+	ps_world_exit(s.t->world, other);
+	ps_task_enter(s.t->task);
+	close_scene(&s);
+}
+
+/*
  *   node 2 (slow): 1024 pages   node 1 (same tier): 1024 pages   task on node 0
  * Expect the slow ones promoted, the others left alone.
  */
@@ -472,6 +555,64 @@ static void none_moves_nothing(void **state)
 	close_scene(&s);
 }
 
+/*
+ * Everything at once: files, shared memory, huge pages, a fork, on a machine that is too small for them, demoting.
+ * Expect every invariant to hold at any time nobody is at work.
+ */
+static void demotion_keeps_every_invariant(void **state)
+{
+	struct scene s = open_scene(sockets_and_slow, 3, "none,demotion=1");
+	struct task_struct *child;
+	struct inode *disk, *shm;
+	unsigned long i, round;
+
+	(void)state;
+	assert_int_equal(ps_file_open(s.t->world->machine->files, "/d/f", true, &disk), 0);
+	assert_int_equal(shmem_file_setup(s.t->world->machine->files, 1000 * PAGE_SIZE, &shm), 0);
+	assert_int_equal(
+		do_mmap(current->mm, 2 * BASE, 1000 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, disk, 0),
+		0);
+	assert_int_equal(
+		do_mmap(current->mm, 3 * BASE, 1000 * PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_SHARED, shm, 0),
+		0);
+	file_extend(disk, 1000 * PAGE_SIZE);
+	map_anon(BASE, 6000);
+	map_anon(HUGE_BASE, 4 * 512);
+	assert_int_equal(do_madvise(current->mm, HUGE_BASE, 4 * 2 * MIB, PS_MADV_HUGEPAGE), 0);
+	bind_to(0);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(store(HUGE_BASE + i * 2 * MIB, i), 0);
+	for (i = 0; i < 1000; i++) {
+		assert_int_equal(store(2 * BASE + i * PAGE_SIZE, 7 * i), 0);
+		assert_int_equal(store(3 * BASE + i * PAGE_SIZE, 9 * i), 0);
+	}
+	check(&s);
+	assert_int_equal(fill(BASE, 3000), 3000);
+	assert_int_equal(ps_world_fork(s.t->world, "child", &child), 0);
+	for (round = 0; round < 3; round++) {
+		assert_int_equal(fill(BASE, 6000), 6000);
+		for (i = 0; i < 1000; i++)
+			assert_int_equal(load(2 * BASE + i * PAGE_SIZE), 7 * i);
+		check(&s);
+	}
+	for (i = 0; i < 1000; i++)
+		assert_int_equal(load(3 * BASE + i * PAGE_SIZE), 9 * i);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(load(HUGE_BASE + i * 2 * MIB), i);
+	assert_true(delta(s.t, "pgdemote_kswapd") > 1000);
+	unbind();
+	ps_task_leave();
+	ps_task_enter(child);
+	for (i = 0; i < 3000; i++)
+		assert_int_equal(load(BASE + i * PAGE_SIZE), i + 1);
+	ps_task_leave();
+	ps_world_exit(s.t->world, child);
+	ps_task_enter(s.t->task);
+	iput(disk);
+	iput(shm);
+	close_scene(&s);
+}
+
 /* What a task is remembered by goes with it; hints left behind by a policy that has gone are harmless. */
 static void tasks_and_policies_come_and_go(void **state)
 {
@@ -534,6 +675,82 @@ static void the_same_run_gives_the_same_numbers(void **state)
 	assert_true(a.value[ps_vmstat_find("numa_pages_migrated")] > 0);
 }
 
+struct program {
+	struct ps_policy *policy;
+	u64 base;
+	unsigned long pages;
+	int cpu;
+	unsigned long wrong;
+	bool done;
+};
+
+static void program_runs(void *arg)
+{
+	struct program *p = arg;
+	struct ps_access access;
+	unsigned long i, n;
+	ps_ns_t next = 0;
+
+	current->cpu = p->cpu;
+	for (i = 0; i < 6 * p->pages; i++) {
+		n = i * 7919 % p->pages;
+		if (i >= p->pages)
+			p->wrong += ps_mmu_access(p->base + n * PAGE_SIZE, false, &access) ||
+				    pfn_to_page(access.pfn)->contents != n;
+		p->wrong += store(p->base + n * PAGE_SIZE, n) != 0;
+		ps_charge(20000, PS_TIME_ACCESS);
+		cond_resched();
+		if (current->now >= next)
+			next = ps_policy_tick(p->policy);
+	}
+	p->done = true;
+}
+
+/*
+ * Three threads of one process on three CPUs, two of them on the same pages, on a machine that is too small, with everything
+ * on, stopped at random between any two steps. Expect no store to be lost and every invariant to hold.
+ */
+static void stores_survive_balancing_at_any_moment(void **state)
+{
+	u64 seed;
+
+	(void)state;
+	for (seed = 1; seed <= 4; seed++) {
+		const struct ps_world_settings settings = { .runtime = { .seed = seed, .shuffle = 3000 },
+							    .contents = PS_CONTENTS_TAG };
+		struct scene s = { .t = tiers_open_with(sockets_and_slow, 3, &settings) };
+		struct program p[3] = { { .base = BASE, .pages = 4000, .cpu = 0 },
+					{ .base = BASE, .pages = 4000, .cpu = 2 },
+					{ .base = BASE + 4000 * PAGE_SIZE, .pages = 12000, .cpu = 1 } };
+		struct ps_policy_settings chosen;
+		struct task_struct *tasks[3];
+		int i;
+
+		assert_true(ps_policy_parse("numa-balancing,mode=3,scan_delay=10,scan_period_min=20,scan_size=16",
+					    &chosen, NULL));
+		assert_int_equal(ps_policy_attach(s.t->world, &chosen, &s.policy), 0);
+		map_anon(BASE, 16000);
+		for (i = 0; i < 3; i++) {
+			p[i].policy = s.policy;
+			tasks[i] = ps_task_new(s.t->world->rt, "program", program_runs, &p[i]);
+			assert_non_null(tasks[i]);
+		}
+		ps_task_leave();
+		ps_runtime_run(s.t->world->rt, UINT64_MAX);
+		ps_task_enter(s.t->task);
+		for (i = 0; i < 3; i++) {
+			assert_true(p[i].done);
+			assert_int_equal(p[i].wrong, 0);
+			ps_policy_task_exit(s.policy, tasks[i]);
+			ps_task_free(tasks[i]);
+		}
+		assert_true(delta(s.t, "numa_pages_migrated") > 0);
+		assert_true(delta(s.t, "pgpromote_success") > 0);
+		assert_true(delta(s.t, "pgdemote_kswapd") > 0);
+		close_scene(&s);
+	}
+}
+
 /* Host memory that runs out while the policy works costs it knowledge, nothing else. */
 static void host_memory_may_run_out_while_it_works(void **state)
 {
@@ -563,6 +780,8 @@ int main(void)
 		cmocka_unit_test(a_scan_covers_one_window),
 		cmocka_unit_test(only_suitable_mappings_are_scanned),
 		cmocka_unit_test(a_shared_page_moves_on_the_second_fault_in_a_row),
+		cmocka_unit_test(scanning_slows_down_when_all_is_well),
+		cmocka_unit_test(pages_that_two_nodes_share_come_to_rest),
 		cmocka_unit_test(mode_2_promotes_from_the_slow_tier_only),
 		cmocka_unit_test(mode_3_does_both),
 		cmocka_unit_test(cold_pages_are_not_promoted),
@@ -571,8 +790,10 @@ int main(void)
 		cmocka_unit_test(promotion_to_a_full_node_waits_without_demotion),
 		cmocka_unit_test(huge_pages_are_promoted_whole),
 		cmocka_unit_test(none_moves_nothing),
+		cmocka_unit_test(demotion_keeps_every_invariant),
 		cmocka_unit_test(tasks_and_policies_come_and_go),
 		cmocka_unit_test(the_same_run_gives_the_same_numbers),
+		cmocka_unit_test(stores_survive_balancing_at_any_moment),
 		cmocka_unit_test(host_memory_may_run_out_while_it_works),
 	};
 
