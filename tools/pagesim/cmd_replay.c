@@ -315,7 +315,7 @@ static int replay_one(struct options *o, const struct ps_machine_spec *spec, con
 
 static bool parse_number(const char *word, u64 *ret)
 {
-	return g_ascii_string_to_unsigned(word, 0, 0, G_MAXUINT64, ret, NULL);
+	return g_ascii_string_to_unsigned(word, 10, 0, G_MAXUINT64, ret, NULL);
 }
 
 static int contents_from_word(const char *word)
