@@ -55,7 +55,7 @@ GQuark ps_replay_error_quark(void);
 enum ps_replay_error {
 	PS_REPLAY_ERROR_MACHINE,    /* cannot be built */
 	PS_REPLAY_ERROR_GENERATION, /* no such generation */
-	PS_REPLAY_ERROR_POLICY,	    /* no such policy, or it does not take these parameters */
+	PS_REPLAY_ERROR_POLICY,	    /* could not be put to work; bad words are PS_POLICY_ERROR */
 	PS_REPLAY_ERROR_ARGUMENT,   /* a setting that cannot be */
 	PS_REPLAY_ERROR_MEMORY,	    /* simulated memory is used up, or the host's is */
 	PS_REPLAY_ERROR_TRACE,	    /* says what cannot be: a task that has ended, a page beyond the address space */
@@ -79,7 +79,7 @@ int ps_replay_placement_from_word(const char *word);
 
 /** All zero: the defaults. */
 struct ps_replay_settings {
-	const char *policy;	/* name, or name:parameters; NULL: none */
+	const char *policy;	/* as ps_policy_parse() reads it: name,parameter=number...; NULL: none */
 	const char *generation; /* of the migrate engine; NULL: 6.1 */
 	enum ps_contents contents;
 	u64 seed;
@@ -95,7 +95,7 @@ struct ps_replay_settings {
 
 /**
  * Builds a simulated computer for one trace.
- * Return: the replay, freed by ps_replay_free(); NULL with @error set.
+ * Return: the replay, freed by ps_replay_free(); NULL with @error set (PS_REPLAY_ERROR or PS_POLICY_ERROR).
  */
 struct ps_replay *ps_replay_new(const struct ps_machine_spec *spec, const struct ps_replay_settings *settings,
 				GError **error);

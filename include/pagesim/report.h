@@ -96,6 +96,13 @@ struct ps_report_node {
 	u64 peak_pages;	    /* at the moment when all nodes together had most */
 };
 
+/** A number a policy keeps of itself. The name lives as long as the library. */
+struct ps_report_stat {
+	const char *name; /* NULL ends the list */
+	u64 value;
+};
+#define PS_REPORT_POLICY_STATS 32
+
 /** A report. All strings are owned by it. Zero-filled and freed by its functions. */
 struct ps_report {
 	/* What was run. */
@@ -140,6 +147,7 @@ struct ps_report {
 	struct ps_lock_class_stats locks[NR_LOCK_CLASSES];
 	struct ps_vmstat vmstat;
 	u64 page_bytes; /* of a huge page */
+	struct ps_report_stat policy_stat[PS_REPORT_POLICY_STATS + 1];
 
 	/* Intervals. */
 	ps_ns_t interval_ns; /* 0: none */

@@ -185,7 +185,8 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 	u64(*count)[2] = r->count[cpu_nid];
 	ps_ns_t now, deadline;
 	u64 computed = compute % n;
-	u32 i, done = 0;
+	u32 i, done = 0, counted = 0;
+	int error = 0;
 	bool ok = true;
 
 	load_costs(r, cpu_nid);
@@ -217,8 +218,6 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 					now += walk_ns;
 				word = found;
 			} else {
-				int error;
-
 				sync(task, now, computed + (i - done) * step);
 				computed = 0;
 				done = i;
@@ -228,10 +227,9 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 				deadline = r->deadline;
 				now = task->now;
 				if (unlikely(error)) {
-					if (error != -EAGAIN) {
-						ok = slow_failed(r, error, vpn);
+					if (error != -EAGAIN)
 						break;
-					}
+					error = 0;
 					r->refused += ps_meta_count(meta);
 					now += step;
 					continue;
@@ -246,8 +244,10 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 			sync(task, now, computed + (i + 1 - done) * step);
 			computed = 0;
 			done = i + 1;
-			if (!replay_due(r)) {
-				ok = false;
+			count_kinds(r, metas + counted, i + 1 - counted);
+			counted = i + 1;
+			ok = replay_due(r);
+			if (unlikely(!ok)) {
 				i++;
 				break;
 			}
@@ -256,6 +256,6 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 		}
 	}
 	sync(task, now, computed + (i - done) * step);
-	count_kinds(r, metas, i);
-	return ok;
+	count_kinds(r, metas + counted, i - counted);
+	return error ? slow_failed(r, error, vpns[i]) : ok;
 }

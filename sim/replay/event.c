@@ -18,6 +18,7 @@
 #include <pagesim/mm.h>
 #include <pagesim/mmap.h>
 #include <pagesim/pagemap.h>
+#include <pagesim/policy.h>
 
 /* Linux reads and writes no more at once. */
 #define MAX_IO_BYTES 0x7ffff000ULL
@@ -134,6 +135,13 @@ static bool clone(struct ps_replay *r, const struct ps_event *e)
 	return true;
 }
 
+void replay_policy_exit(struct ps_replay *r, struct replay_task *t)
+{
+	if (!t->policy_told)
+		ps_policy_task_exit(r->policy, t->task);
+	t->policy_told = true;
+}
+
 void replay_end_task(struct ps_replay *r, struct replay_task *t)
 {
 	struct task_struct *task = t->task;
@@ -144,6 +152,7 @@ void replay_end_task(struct ps_replay *r, struct replay_task *t)
 		r->program.ns[c] += task->time[c];
 	if (r->last == task)
 		r->last = NULL;
+	replay_policy_exit(r, t);
 	ps_world_exit(r->world, task);
 	if (!--t->space->users)
 		g_free(t->space);
@@ -159,6 +168,7 @@ static bool end(struct ps_replay *r, const struct ps_event *e)
 	if (!t)
 		return false;
 	replay_note_peak(r);
+	replay_policy_exit(r, t);
 	/* ps_world_exit() leaves no task to read its time from: the address space goes while the task is still there. */
 	if (t->space->users == 1) {
 		struct mm_struct *mm = current->mm;

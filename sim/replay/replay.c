@@ -19,6 +19,7 @@
 #include <pagesim/lru.h>
 #include <pagesim/migrate.h>
 #include <pagesim/mm.h>
+#include <pagesim/policy.h>
 
 /* More rows than this, and the interval was a mistake. */
 #define MAX_ROWS (1u << 22)
@@ -223,6 +224,13 @@ static void fill(struct ps_replay *r, struct ps_report *report)
 		ps_lock_class_stats(r->world->rt, (enum lock_class)c, &report->locks[c]);
 	ps_vmstat_snapshot(r->world->stats, NUMA_NO_NODE, &report->vmstat);
 	report->page_bytes = PAGE_SIZE << m->pt_bits;
+	for (unsigned i = 0; i < PS_REPORT_POLICY_STATS; i++) {
+		struct ps_report_stat *stat = &report->policy_stat[i];
+
+		stat->name = ps_policy_stat(r->policy, i, &stat->value);
+		if (!stat->name)
+			break;
+	}
 }
 
 /* ---- intervals */
@@ -323,7 +331,7 @@ void ps_replay_report(struct ps_replay *r, struct ps_report *report)
 	report->command = g_strdup(r->command ? r->command : "");
 	report->machine = g_strdup(spec->name);
 	report->description = g_strdup(spec->description);
-	report->policy = g_strdup(r->policy->str);
+	report->policy = g_strdup(r->policy_text->str);
 	report->generation = g_strdup(r->machine->engines->recipe->name);
 	report->complete = r->ended && !r->failed;
 	report->stopped = r->failed ? g_strdup(r->failed->message) : NULL;
@@ -362,6 +370,10 @@ bool replay_due(struct ps_replay *r)
 	struct task_struct *task = current;
 
 	cond_resched();
+	if (unlikely(task->now >= r->policy_next)) {
+		r->policy_next = ps_policy_tick(r->policy);
+		g_array_index(r->tasks, struct replay_task, r->entered).next_tick = r->policy_next;
+	}
 	if (unlikely(task->now >= r->row_end)) {
 		ps_ns_t past = task->now - r->origin;
 
@@ -407,6 +419,8 @@ struct replay_task *replay_enter(struct ps_replay *r, u32 number)
 			ps_charge(r->machine->costs.context_switch_ns, PS_TIME_SYSCALL);
 		r->cpu_task[task->cpu] = number + 1;
 	}
+	r->entered = number;
+	r->policy_next = t->next_tick;
 	pace(r, r->trace_time);
 	return t;
 }
@@ -534,6 +548,7 @@ static bool build(struct replay_own *o, const struct ps_machine_spec *spec, GErr
 {
 	struct ps_replay *r = &o->r;
 	struct ps_world_settings world = {.contents = r->set.contents, .generation = r->set.generation};
+	struct ps_policy_settings policy;
 	char why[512] = "";
 	int failed;
 
@@ -552,6 +567,8 @@ static bool build(struct replay_own *o, const struct ps_machine_spec *spec, GErr
 		g_string_free(known, TRUE);
 		return false;
 	}
+	if (!ps_policy_parse(r->policy_text->str, &policy, error))
+		return false;
 	world.runtime.seed = r->set.seed;
 	world.runtime.no_lockcheck = !r->set.check;
 	world.runtime.on_deadlock = on_deadlock;
@@ -563,6 +580,12 @@ static bool build(struct replay_own *o, const struct ps_machine_spec *spec, GErr
 		return false;
 	}
 	r->machine = r->world->machine;
+	failed = ps_policy_attach(r->world, &policy, &r->policy);
+	if (failed) {
+		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_POLICY, "policy %s: %s", r->policy_text->str,
+			    g_strerror(-failed));
+		return false;
+	}
 	/* Files are warm: finding what nobody wrote yet costs nothing. The disk charges for what it gives back. */
 	r->machine->costs.major_fault_ns = 0;
 	return true;
@@ -580,7 +603,7 @@ struct ps_replay *ps_replay_new(const struct ps_machine_spec *spec, const struct
 		return NULL;
 	}
 	r->set = settings ? *settings : defaults;
-	r->policy = g_string_new(r->set.policy ? r->set.policy : "none");
+	r->policy_text = g_string_new(r->set.policy ? r->set.policy : "none");
 	r->tasks = g_array_new(FALSE, TRUE, sizeof(struct replay_task));
 	r->files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	r->instruction_ps = r->set.instruction_ps == PS_INSTRUCTION_PS_NONE ? 0
@@ -644,11 +667,12 @@ void ps_replay_free(struct ps_replay *r)
 		for (guint i = 0; i < r->tasks->len; i++)
 			replay_end_task(r, &g_array_index(r->tasks, struct replay_task, i));
 		close_files(r);
+		ps_policy_detach(r->policy);
 		ps_world_free(r->world);
 	}
 	g_array_free(r->tasks, TRUE);
 	g_hash_table_destroy(r->files);
-	g_string_free(r->policy, TRUE);
+	g_string_free(r->policy_text, TRUE);
 	g_free(r->trace);
 	g_free(r->source);
 	g_free(r->command);

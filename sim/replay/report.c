@@ -387,6 +387,16 @@ static void table_migration(const struct ps_report *r, GString *out)
 	g_string_append_c(out, '\n');
 }
 
+static void table_policy(const struct ps_report *r, GString *out)
+{
+	if (!r->policy_stat[0].name)
+		return;
+	g_string_append_printf(out, "%18s  the policy's own numbers\n", "");
+	for (const struct ps_report_stat *stat = r->policy_stat; stat->name; stat++)
+		count_line(out, stat->value, 1, stat->name, NULL);
+	g_string_append_c(out, '\n');
+}
+
 static void table_tlb(const struct ps_report *r, GString *out)
 {
 	u64 all = r->tlb.l1_hits + r->tlb.l2_hits + r->tlb.misses;
@@ -519,6 +529,7 @@ static void write_table(const struct ps_report *r, bool host, unsigned index, GS
 	table_accesses(r, out);
 	table_faults(r, out);
 	table_migration(r, out);
+	table_policy(r, out);
 	table_tlb(r, out);
 	table_locks(r, out);
 	table_times(&r->program, "time of the program", out);
@@ -713,6 +724,10 @@ static void write_json(const struct ps_report *r, bool host, unsigned index, GSt
 		json_named(&j, ps_fault_kind_name((enum ps_fault_kind)k), r->faults[k]);
 	json_close(&j, '}');
 	json_migration(&j, r);
+	json_open(&j, "policy", '{');
+	for (const struct ps_report_stat *stat = r->policy_stat; stat->name; stat++)
+		json_named(&j, stat->name, stat->value);
+	json_close(&j, '}');
 	json_open(&j, "tlb", '{');
 	json_u64(&j, "l1_hits", r->tlb.l1_hits);
 	json_u64(&j, "l2_hits", r->tlb.l2_hits);

@@ -32,7 +32,9 @@ struct replay_space {
 struct replay_task {
 	struct task_struct *task;
 	struct replay_space *space;
+	ps_ns_t next_tick; /* when the policy wants its turn, on the task's clock */
 	bool gone;
+	bool policy_told; /* that it ends */
 };
 
 /* Walks remembered for prefetching, by region of a PMD; power of two. */
@@ -42,7 +44,8 @@ struct ps_replay {
 	struct ps_world *world;
 	struct ps_machine *machine;
 	struct ps_replay_settings set;
-	GString *policy; /* as given */
+	struct ps_policy *policy;
+	GString *policy_text; /* as given */
 
 	GArray *tasks; /* of struct replay_task, by number in the trace */
 	GHashTable *files; /* recorded path -> struct inode, one reference each */
@@ -53,7 +56,8 @@ struct ps_replay {
 
 	ps_ns_t origin;	     /* virtual time of the first batch */
 	ps_ns_t deadline;    /* see above */
-	ps_ns_t policy_next; /* virtual time of the next policy tick; UINT64_MAX: none */
+	u32 entered;	     /* number of the task that is entered */
+	ps_ns_t policy_next; /* its next_tick */
 	ps_ns_t row_end;     /* of the interval that is open; UINT64_MAX: none */
 	u32 instruction_ps;
 	enum ps_trace_clock clock;
@@ -108,6 +112,8 @@ int replay_auto_map(struct ps_replay *r, u64 addr);
 bool replay_start_task(struct ps_replay *r, u32 number, const char *command);
 /** Replays an event. Context: no task is entered. */
 bool replay_event(struct ps_replay *r, const struct ps_event *event);
+/** The policy hears of a task's end, once. */
+void replay_policy_exit(struct ps_replay *r, struct replay_task *task);
 /** Ends a task. Context: it is not entered. */
 void replay_end_task(struct ps_replay *r, struct replay_task *task);
 

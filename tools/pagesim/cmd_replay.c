@@ -16,6 +16,7 @@
 #include <pagesim/contents.h>
 #include <pagesim/machine_file.h>
 #include <pagesim/migrate.h>
+#include <pagesim/policy.h>
 #include <pagesim/replay.h>
 #include <pagesim/script.h>
 #include <pagesim/trace_text.h>
@@ -314,7 +315,7 @@ static int replay_one(struct options *o, const struct ps_machine_spec *spec, con
 
 static bool parse_number(const char *word, u64 *ret)
 {
-	return g_ascii_string_to_unsigned(word, 0, 0, G_MAXUINT64, ret, NULL);
+	return g_ascii_string_to_unsigned(word, 10, 0, G_MAXUINT64, ret, NULL);
 }
 
 static int contents_from_word(const char *word)
@@ -349,6 +350,17 @@ static int interpret(struct options *o)
 		status = cmd_misused("expected a generation (%s), found '%s'", known->str, o->generation);
 		g_string_free(known, TRUE);
 		return status;
+	}
+	if (o->policy) {
+		struct ps_policy_settings policy;
+		GError *error = NULL;
+
+		if (!ps_policy_parse(o->policy, &policy, &error)) {
+			int status = cmd_misused("%s", error->message);
+
+			g_error_free(error);
+			return status;
+		}
 	}
 	o->report_format = (enum ps_report_format)format;
 	o->settings.contents = (enum ps_contents)contents;
