@@ -227,12 +227,17 @@ int page_mkclean(struct page *page);
 
 /* ---- huge PMDs */
 
-/** Turns the huge PMD at addr into a table of PTEs, whatever kind of leaf it is. Counts THP_SPLIT_PMD. */
-void __split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, bool freeze);
+/**
+ * Turns the huge PMD at addr into a table of PTEs, whatever kind of leaf it is. Counts THP_SPLIT_PMD.
+ * @freeze: into migration entries right away; needs @page, which is locked.
+ * @page: a compound page: only if the leaf maps it (a walk from a page may come to a place where another one is mapped by
+ * now). NULL: whatever is mapped.
+ */
+void __split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, bool freeze, struct page *page);
 /** The same when the PMD is a leaf; a no-op on tables. */
 void split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr);
 /** Splits the PMD that covers addr if it is huge. */
-void split_huge_pmd_address(struct vm_area_struct *vma, u64 addr, bool freeze);
+void split_huge_pmd_address(struct vm_area_struct *vma, u64 addr, bool freeze, struct page *page);
 /** A VMA boundary moves to [start, end): a huge PMD across either of them is split. */
 void vma_adjust_trans_huge(struct vm_area_struct *vma, u64 start, u64 end);
 /** Locks the PMD if it is a leaf (present or migration). Return: the lock, or NULL with nothing held. */

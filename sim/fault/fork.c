@@ -196,7 +196,7 @@ static int copy_huge_pmd(struct copy *copy, pmd_t *dst_pmd, pmd_t *src_pmd, u64 
 			spin_unlock(src_ptl);
 			spin_unlock(dst_ptl);
 			pte_free(dst, table);
-			__split_huge_pmd(copy->src, src_pmd, addr, false);
+			__split_huge_pmd(copy->src, src_pmd, addr, false, NULL);
 			return -EAGAIN;
 		}
 		add_mm_counter(dst_mm, MM_ANONPAGES, hpage_pmd_nr(dst));

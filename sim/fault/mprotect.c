@@ -145,7 +145,7 @@ long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned 
 
 		if (pmd_leaf_or_swap(pmdp_get(pmd))) {
 			if (next - addr != pmd_size(pt)) {
-				__split_huge_pmd(vma, pmd, addr, false);
+				__split_huge_pmd(vma, pmd, addr, false, NULL);
 			} else {
 				long nr = change_huge_pmd(vma, pmd, prot, flags);
 

@@ -157,6 +157,9 @@ static bool zap_huge_pmd(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd
 
 		if (pmd_present(entry)) {
 			mapped = page = pfn_to_page(pmd_pfn(entry));
+			/* The entry may be all that knows of a write: a shared mapping of tmpfs is writable from the start. */
+			if (!PageAnon(page) && pmd_dirty(entry))
+				set_page_dirty(page);
 			page_remove_rmap(page, vma, true);
 		} else {
 			mapped = pfn_swap_entry_to_page(pmd_to_swp_entry(entry));
@@ -186,7 +189,7 @@ void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, u64 st
 
 		if (pmd_leaf_or_swap(pmdp_get(pmd))) {
 			if (next - addr != pmd_size(pt))
-				__split_huge_pmd(vma, pmd, addr, false);
+				__split_huge_pmd(vma, pmd, addr, false, NULL);
 			else if (zap_huge_pmd(tlb, vma, pmd, addr)) {
 				addr = next;
 				continue;

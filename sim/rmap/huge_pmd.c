@@ -187,12 +187,14 @@ static void split_huge_pmd_locked(struct vm_area_struct *vma, pmd_t *pmd, u64 ha
 		split_anon(vma, pmd, haddr, freeze);
 }
 
-void __split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, bool freeze)
+void __split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, bool freeze, struct page *page)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	spinlock_t *ptl = pmd_lock(pt, pmd);
 
-	if (pmd_leaf_or_swap(*pmd))
+	VM_BUG_ON(freeze && !page);
+	if (pmd_leaf_or_swap(*pmd) &&
+	    (!page || (pmd_present(*pmd) && pfn_to_page(pmd_pfn(*pmd)) == compound_head(page))))
 		split_huge_pmd_locked(vma, pmd, addr & pmd_mask(pt), freeze);
 	spin_unlock(ptl);
 }
@@ -200,15 +202,15 @@ void __split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, bool fre
 void split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr)
 {
 	if (pmd_leaf_or_swap(pmdp_get(pmd)))
-		__split_huge_pmd(vma, pmd, addr, false);
+		__split_huge_pmd(vma, pmd, addr, false, NULL);
 }
 
-void split_huge_pmd_address(struct vm_area_struct *vma, u64 addr, bool freeze)
+void split_huge_pmd_address(struct vm_area_struct *vma, u64 addr, bool freeze, struct page *page)
 {
 	pmd_t *pmd = pmd_find(&vma->vm_mm->pt, addr);
 
 	if (pmd && pmd_leaf_or_swap(pmdp_get(pmd)))
-		__split_huge_pmd(vma, pmd, addr, freeze);
+		__split_huge_pmd(vma, pmd, addr, freeze, page);
 }
 
 static void split_if_inside(struct vm_area_struct *vma, u64 addr)
@@ -217,7 +219,7 @@ static void split_if_inside(struct vm_area_struct *vma, u64 addr)
 	u64 haddr = addr & pmd_mask(pt);
 
 	if (addr != haddr && haddr >= vma->vm_start && haddr + pmd_size(pt) <= vma->vm_end)
-		split_huge_pmd_address(vma, addr, false);
+		split_huge_pmd_address(vma, addr, false, NULL);
 }
 
 void vma_adjust_trans_huge(struct vm_area_struct *vma, u64 start, u64 end)

@@ -114,7 +114,7 @@ static bool try_to_migrate_one(struct page *page, struct vm_area_struct *vma, u6
 	struct page_vma_mapped_walk walk;
 
 	if (arg->flags & TTU_SPLIT_HUGE_PMD)
-		split_huge_pmd_address(vma, addr, true);
+		split_huge_pmd_address(vma, addr, true, page);
 	page_vma_mapped_walk_init(&walk, page, vma, addr, arg->flags & TTU_SYNC ? PVMW_SYNC : 0);
 	while (page_vma_mapped_walk(&walk)) {
 		struct page *subpage;

@@ -575,7 +575,7 @@ static bool unmap_one(struct page *page, struct vm_area_struct *vma, u64 addr, v
 	struct page_vma_mapped_walk walk;
 
 	if (flags & TTU_SPLIT_HUGE_PMD)
-		split_huge_pmd_address(vma, addr, false);
+		split_huge_pmd_address(vma, addr, false, page);
 	page_vma_mapped_walk_init(&walk, page, vma, addr, flags & TTU_SYNC ? PVMW_SYNC : 0);
 	while (page_vma_mapped_walk(&walk)) {
 		struct page *subpage;

@@ -72,7 +72,7 @@ struct random_script {
 	struct ps_rng rng;
 	bool verbose;
 	bool tight; /* memory may run out */
-	unsigned int op;
+	unsigned int op, operations;
 	char what[160]; /* the operation under way */
 	u32 slot_pages, nr_pages;
 	struct shadow_task task[MAX_TASKS];
@@ -112,7 +112,7 @@ __attribute__((format(printf, 1, 2))) static inline void script_fails(const char
 	va_start(args, format);
 	vprint_error(format, args);
 	va_end(args);
-	print_error("\n    again: test-engines-world --seed %lu\n", (unsigned long)s->seed);
+	print_error("\n    again: test-engines-world --seed %lu %u\n", (unsigned long)s->seed, s->operations);
 }
 
 __attribute__((format(printf, 1, 2))) static inline void doing(const char *format, ...)
@@ -136,9 +136,9 @@ static inline void script_bug(void *arg, const struct ps_bug *bug)
 		script_fails("warning: %s at %s:%d", bug->expr, bug->file, bug->line);
 		return;
 	}
-	print_error("seed %lu, operation %u (%s): BUG %s at %s:%d%s%s\n    again: test-engines-world --seed %lu\n",
+	print_error("seed %lu, operation %u (%s): BUG %s at %s:%d%s%s\n    again: test-engines-world --seed %lu %u\n",
 		    (unsigned long)s->seed, s->op, s->what, bug->expr, bug->file, bug->line, bug->detail ? ": " : "",
-		    bug->detail ? bug->detail : "", (unsigned long)s->seed);
+		    bug->detail ? bug->detail : "", (unsigned long)s->seed, s->operations);
 }
 
 /* ---- addresses */
@@ -268,6 +268,14 @@ static inline void reap_objects(void)
 	}
 }
 
+/* A huge page of tmpfs may be mapped whole though the file ends within it: there is no SIGBUS then. Files end between them. */
+static inline u32 file_size(const char *path, u32 size)
+{
+	u32 huge = (u32)HPAGE_PMD_NR;
+
+	return strncmp(path, "/t/", 3) ? size : (size + huge - 1) / huge * huge;
+}
+
 static inline void op_mmap(void)
 {
 	static const char *const paths[] = { "/d/f", "/t/g", "/t/huge" };
@@ -275,11 +283,12 @@ static inline void op_mmap(void)
 	const char *path = NULL;
 	struct inode *inode = NULL;
 	int object = NO_OBJECT;
-	u32 at, n, i, first = 0;
+	u32 at, n, i, first = 0, size;
 	bool shared = false;
 	int ret;
 
 	pick_range(&at, &n);
+	size = n;
 	if (chance(40)) {
 		if (chance(60))
 			path = paths[pick(ARRAY_SIZE(paths))];
@@ -298,13 +307,14 @@ static inline void op_mmap(void)
 	      prot == RW ? "" : " ro", flags & MM_MAP_POPULATE ? " populate" : "");
 	if (path) {
 		inode = open_file(path);
-		file_extend(inode, pages(first + n));
+		size = file_size(path, first + n);
+		file_extend(inode, pages(size));
 	}
 	ret = do_mmap(current->mm, addr_of(at), pages(n), prot, flags, inode, first);
 	if (inode)
 		iput(inode);
-	if (object != NO_OBJECT && the_script->object[object].size < first + n)
-		the_script->object[object].size = first + n;
+	if (object != NO_OBJECT && the_script->object[object].size < size)
+		the_script->object[object].size = size;
 	if (ret) {
 		script_fails("mmap returned %d", ret);
 		return;
@@ -789,7 +799,7 @@ static inline void op_file(void)
 	default:
 		if (!o->size || chance(50))
 			break;
-		index = (u32)pick(o->size) + 1;
+		index = file_size(path, (u32)pick(o->size) + 1);
 		doing("truncate %s to %u", path, index);
 		file_truncate(inode, pages(index));
 		for (at = index; at < o->size; at++)
@@ -911,7 +921,8 @@ static inline void peek_space(int space, struct mm_struct *mm)
 			return;
 		}
 		if ((page ? page_word_read(page) : 0) != (p->own ? p->word : s->object[p->object].word[p->index]))
-			script_fails("page %u of space %d holds %#lx, not %#lx", at, space,
+			script_fails("page %u of space %d (%s%s [%u]) holds %#lx, not %#lx", at, space,
+				     p->own ? "own word" : "object", p->shared ? ", shared" : "", p->index,
 				     (unsigned long)(page ? page_word_read(page) : 0),
 				     (unsigned long)(p->own ? p->word : s->object[p->object].word[p->index]));
 	}
@@ -1002,6 +1013,7 @@ static inline bool run_random_script(u64 seed, unsigned int operations, bool ver
 	the_script = s;
 	s->seed = seed;
 	s->verbose = verbose;
+	s->operations = operations;
 	ps_rng_init(&s->rng, seed);
 	assert_int_equal(random_machine(seed, &s->tight), 0);
 	scene->machine->files->tmpfs_huge = (enum shmem_huge)pick(4);
