@@ -60,7 +60,8 @@ shell_pipeline() {
 }
 
 cp "$here"/inputs/* .
-for trace in ${*:-sqlite-join sqlite-lookups sort-lines python-graph gcc-compile shell-pipeline}; do
+[ $# -gt 0 ] || set -- sqlite-join sqlite-lookups sort-lines python-graph gcc-compile shell-pipeline
+for trace in "$@"; do
 	case $trace in
 	sqlite-join) sqlite_join ;;
 	sqlite-lookups) sqlite_lookups ;;
