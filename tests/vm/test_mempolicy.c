@@ -319,9 +319,11 @@ static void misplaced_pages_are_told_where_to_go(void **state)
 		enum mempolicy_mode mode;
 		u64 bits;
 		nid_t page, want;
+		int cpu;
 	} table[] = {
 		{ "bind, inside", MPOL_BIND, 0x6, 2, NUMA_NO_NODE },
 		{ "bind, outside", MPOL_BIND, 0x6, 0, 1 },
+		{ "bind, outside, from one of the nodes", MPOL_BIND, 0xa, 0, 3, 12 },
 		{ "preferred, there", MPOL_PREFERRED, 0x4, 2, NUMA_NO_NODE },
 		{ "preferred, elsewhere", MPOL_PREFERRED, 0x4, 1, 2 },
 		{ "interleave, right", MPOL_INTERLEAVE, 0xf, 0, NUMA_NO_NODE }, /* page 100: 100 mod 4 = 0 */
@@ -332,8 +334,8 @@ static void misplaced_pages_are_told_where_to_go(void **state)
 	unsigned int i;
 
 	(void)state;
-	current->cpu = 0;
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		current->cpu = table[i].cpu;
 		vma->vm_policy = policy(table[i].mode, table[i].bits);
 		if (mpol_misplaced(table[i].page, vma, at(0)) != table[i].want)
 			fail_msg("%s: node %d", table[i].name, mpol_misplaced(table[i].page, vma, at(0)));
