@@ -545,12 +545,20 @@ static int unmap_and_move(struct migration *m, struct page *page, bool force)
 	return error;
 }
 
-/* Return: true if the huge page was split; its pieces wait in m->split. */
+/*
+ * Return: true if the huge page was split; its pieces wait in m->split.
+ * Within a batch other pages are locked already, so this one must not be waited for: the holder of its lock may wait for one
+ * of theirs. (6.3 did wait; 6.11 repaired it.)
+ */
 static bool try_split(struct migration *m, struct page *page)
 {
+	bool in_batch = m->mode == MIGRATE_ASYNC && this_machine()->engines->recipe->batch;
 	int error;
 
-	lock_page(page);
+	if (!in_batch)
+		lock_page(page);
+	else if (!trylock_page(page))
+		return false;
 	error = split_huge_page_to_list(page, &m->split);
 	unlock_page(page);
 	if (!error)

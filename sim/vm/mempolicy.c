@@ -15,6 +15,7 @@
 #include <pagesim/interval_tree.h>
 #include <pagesim/machine.h>
 #include <pagesim/mm.h>
+#include <pagesim/mmzone.h>
 #include <pagesim/page_alloc.h>
 #include <pagesim/spinlock.h>
 #include <pagesim/task.h>
@@ -287,6 +288,18 @@ struct page *alloc_pages_policy(gfp_t gfp, unsigned int order, const struct memp
 	return alloc_by_policy(gfp, order, pol, interleave, hugepage);
 }
 
+/* The nearest node of the mask, seen from the running CPU, as an allocation would find it. */
+static nid_t nearest_of(const nodemask_t *nodes)
+{
+	const struct zonelist *list = &NODE_DATA(numa_node_id())->node_zonelists[ZONELIST_FALLBACK];
+	int i;
+
+	for (i = 0; i < list->nr; i++)
+		if (node_isset(list->zones[i]->node, *nodes))
+			return list->zones[i]->node;
+	return NUMA_NO_NODE;
+}
+
 nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr)
 {
 	const struct mempolicy *pol = get_vma_policy(vma, addr);
@@ -304,7 +317,7 @@ nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr)
 	case MPOL_BIND:
 		if (node_isset(nid, pol->nodes))
 			return NUMA_NO_NODE;
-		want = first_node(pol->nodes);
+		want = nearest_of(&pol->nodes);
 		break;
 	default:
 		/* Local: the page should be where the task is. Whether it may move for that is the NUMA policy's business. */
