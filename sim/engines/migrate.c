@@ -248,7 +248,7 @@ void migrate_page_states(struct page *newpage, struct page *page)
 	if (PageWorkingset(page))
 		SetPageWorkingset(newpage);
 	if (!PageAnon(page) && PageChecked(page))
-		SetPageChecked(newpage);
+		set_bit(PG_checked, &newpage->flags); /* also of a compound page */
 	/* For anonymous pages the bit means AnonExclusive, which mapping them again sets. */
 	if (!PageAnon(page) && PageMappedToDisk(page))
 		SetPageMappedToDisk(newpage);
@@ -264,7 +264,7 @@ void migrate_page_states(struct page *newpage, struct page *page)
 	page_cpupid_xchg_last(newpage, cpupid);
 	/* The source's last reference finds PG_writeback clear; readahead marks move. */
 	if (PageReadahead(page) && !PageAnon(page))
-		SetPageReadahead(newpage);
+		set_bit(PG_readahead, &newpage->flags);
 }
 
 static void charge_copy(struct page *newpage, struct page *page)

@@ -25,7 +25,7 @@ class Script:
         self.out = ['# random scenario %d: %s' % (number, ' '.join(sorted(self.themes)))]
         self.spaces, self.space_of, self.holds = {}, {}, {}
         self.nr, self.value, self.unprivileged, self.files = 0, 0, set(), {}
-        self.threads = {}
+        self.threads, self.threaded = {}, set()
 
     def say(self, *words):
         self.out.append(' '.join(str(w) for w in words))
@@ -83,7 +83,7 @@ class Script:
         k = self.r.choice(kinds)
         if k == 'default':
             return k
-        return k + ' ' + (str(self.node()) if k == 'preferred' and self.r.random() < 0.9 else self.nodes())
+        return k + ' ' + (str(self.r.randrange(3)) if k == 'preferred' and self.r.random() < 0.9 else self.nodes())
 
     # ---- statements
     def mmap(self, t):
@@ -222,7 +222,8 @@ class Script:
             self.say(t, 'thread', child)
             self.space_of[child] = self.space_of[t]
             self.threads[child] = t
-        else:
+            self.threaded.add(self.space_of[t])
+        elif self.space_of[t] not in self.threaded:  # the recorder cannot fork from a process of several threads
             self.say(t, 'fork', child)
             self.spaces[child] = dict(self.regions(t))
             self.space_of[child] = child
@@ -288,6 +289,11 @@ class Script:
         if x:
             self.say(t, 'smaps', self.span(x, steps=False))
 
+    def split(self, t):
+        x = self.region(t)
+        if x:
+            self.say(t, 'split', self.span(x, steps=False))
+
     def cpu(self, t):
         self.say(t, 'cpu', self.r.randrange(2))
 
@@ -300,8 +306,8 @@ class Script:
             if self.has(theme):
                 menu.extend(items)
         advice = ['populate_read', 'populate_write', 'willneed']
-        add('thp', (self.range_verb('split'), 3), (self.range_verb('madvise', ['hugepage', 'nohugepage']), 2))
-        add('hugefile', (self.range_verb('split'), 2), (self.file_verb, 3))
+        add('thp', (self.split, 3), (self.range_verb('madvise', ['hugepage', 'nohugepage']), 2))
+        add('hugefile', (self.split, 2), (self.file_verb, 3))
         add('file', (self.file_verb, 5))
         add('disk', (self.file_verb, 7))
         add('truncate', (self.file_verb, 5), (self.range_verb('madvise', ['remove']), 3))
