@@ -84,6 +84,7 @@ static struct inode *inode_new(struct ps_files *files, enum ps_file_kind kind)
 	inode->kind = kind;
 	inode->i_mapping = &inode->i_data;
 	inode->i_blkbits = PAGE_SHIFT;
+	inode->unprivileged = current && current->unprivileged;
 	atomic_set(&inode->i_count, 1);
 	init_rwsem(&inode->i_rwsem, INODE_RWSEM);
 	INIT_LIST_HEAD(&inode->i_list);
