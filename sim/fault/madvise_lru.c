@@ -58,11 +58,7 @@ static void cold_pte(pte_t *ptep, struct page *page)
 {
 	if (!PageLRU(page) || page_mapcount(page) != 1)
 		return;
-	if (pte_young(*ptep)) {
-		pte_t pte = ptep_get_and_clear(ptep);
-
-		set_pte_at(ptep, pte_mkold(pte));
-	}
+	ptep_test_and_clear_young(ptep);
 	ClearPageReferenced(page);
 	deactivate_page(page);
 }
@@ -160,7 +156,7 @@ static bool advise_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 nex
 		unlock_page(page);
 	}
 	if (pmd_young(entry) || (lazyfree && pmd_dirty(entry))) {
-		entry = pmdp_get_and_clear(pmd);
+		entry = pmdp_invalidate(pmd);
 		flush_tlb_range(pt, addr, next);
 		entry = pmd_mkold(entry);
 		set_pmd_at(pmd, lazyfree ? pmd_mkclean(entry) : entry);

@@ -75,6 +75,9 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 			}
 			old = ptep_get_and_clear(ptep);
 			entry = pte_modify(old, prot);
+			/* A hint takes nothing away: whether it could be written is remembered in the entry. */
+			if (numa && pte_write(old))
+				entry = pte_mkwrite(entry);
 			if ((flags & MM_CP_TRY_CHANGE_WRITABLE) && !pte_write(entry) && pte_can_be_writable(vma, entry))
 				entry = pte_mkwrite(entry);
 			set_pte_at(ptep, entry);
@@ -125,7 +128,11 @@ static long change_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, pgprot_t pro
 		if (is_huge_zero_pmd(old) || pmd_protnone(old) || !numa_wants_hint(vma, pfn_to_page(pmd_pfn(old))))
 			goto out;
 	}
-	set_pmd_at(pmd, pmd_modify(old, prot));
+	old = pmdp_invalidate(pmd);
+	if ((flags & MM_CP_PROT_NUMA) && pmd_write(old))
+		set_pmd_at(pmd, pmd_mkwrite(pmd_modify(old, prot)));
+	else
+		set_pmd_at(pmd, pmd_modify(old, prot));
 	ret = hpage_pmd_nr(pt);
 out:
 	spin_unlock(ptl);
@@ -254,7 +261,7 @@ static void clear_soft_dirty_range(struct vm_area_struct *vma)
 			pmd_t old = *pmd;
 
 			if (pmd_present(old))
-				set_pmd_at(pmd, pmd_clear_soft_dirty(pmd_wrprotect(old)));
+				set_pmd_at(pmd, pmd_clear_soft_dirty(pmd_wrprotect(pmdp_invalidate(pmd))));
 			else
 				set_pmd_at(pmd, pmd_swp_clear_soft_dirty(old));
 			spin_unlock(ptl);

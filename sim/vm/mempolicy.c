@@ -94,12 +94,15 @@ const struct mempolicy *get_task_policy(const struct task_struct *task)
 
 struct shared_policy {
 	struct interval_tree_root ranges; /* of sp_node, disjoint; under lock */
+	struct sp_node
+		*retired; /* replaced ones: who allocates by a policy may sleep, so it lives as long as the file */
 	spinlock_t lock;
 };
 
 struct sp_node {
 	struct interval_tree_node node;
 	struct mempolicy *policy;
+	struct sp_node *next; /* while retired */
 };
 
 static struct sp_node *sp_alloc(u64 first, u64 last, struct mempolicy *policy)
@@ -146,7 +149,8 @@ static void sp_cut(struct shared_policy *sp, u64 first, u64 last, struct sp_node
 		} else if (end > last) {
 			n->node.start = last + 1;
 		} else {
-			sp_free(n);
+			n->next = sp->retired;
+			sp->retired = n;
 			continue;
 		}
 		interval_tree_insert(&n->node, &sp->ranges);
@@ -206,6 +210,12 @@ void mpol_free_shared_policy(struct inode *inode)
 	while ((node = interval_tree_first(&sp->ranges))) {
 		interval_tree_remove(node, &sp->ranges);
 		sp_free(container_of(node, struct sp_node, node));
+	}
+	while (sp->retired) {
+		struct sp_node *n = sp->retired;
+
+		sp->retired = n->next;
+		sp_free(n);
 	}
 	ps_free(sp);
 	inode->i_policy = NULL;
