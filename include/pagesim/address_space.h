@@ -57,7 +57,7 @@ enum mapping_flags {
  * in the choice; the kernel has a function pointer (a_ops->migrate_folio) here, but our engines are a higher layer.
  */
 enum migrate_kind {
-	MIGRATE_KIND_FALLBACK, /* no function: write out, release private data, then as PLAIN (fallback_migrate_folio) */
+	MIGRATE_KIND_FALLBACK, /* no function: write out, drop private data, then as PLAIN (fallback_migrate_folio) */
 	MIGRATE_KIND_PLAIN,    /* migrate_page: mapping, flags, contents. shmem, swap cache */
 	MIGRATE_KIND_BUFFERS,  /* buffer_migrate_page: with the buffers locked. Disk file systems */
 	MIGRATE_KIND_BUFFERS_NOREFS, /* the same, refused while anybody holds a buffer. Block devices */

@@ -186,6 +186,8 @@ struct ps_rmap;
 struct ps_faults;
 struct ps_engines;
 struct ps_swap;
+struct ps_reclaim;
+struct ps_policy;
 
 /**
  * struct ps_machine - a running machine. What an access needs comes first.
@@ -234,6 +236,8 @@ struct ps_machine {
 	struct ps_faults *faults;
 	struct ps_engines *engines;
 	struct ps_swap *swap;
+	struct ps_reclaim *reclaim;
+	struct ps_policy *policy;
 };
 
 /** this_machine - the machine the current task runs on. */

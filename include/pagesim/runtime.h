@@ -148,7 +148,7 @@ void ps_cond_resched_slow(const struct ps_site *at);
 #define ps_schedule_until(deadline) ps_schedule_until_at((deadline), PS_HERE)
 /** Sleeps until the clock reaches `until`; no waiting, if it has. Charged to PS_TIME_IDLE. */
 #define ps_sleep_until(until) ps_sleep_until_at((until), PS_HERE)
-/** Makes a waiting task runnable, not before the caller's time. Return: whether it was waiting. */
+/** Makes a waiting task runnable, not before the caller's time. Context: any task. Return: whether it was waiting. */
 bool wake_up_process(struct task_struct *t);
 
 static inline void ps_cond_resched_at(const struct ps_site *at)

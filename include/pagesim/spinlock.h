@@ -11,6 +11,7 @@
 #ifndef PAGESIM_SPINLOCK_H
 #define PAGESIM_SPINLOCK_H
 
+#include <pagesim/bug.h>
 #include <pagesim/lock.h>
 #include <pagesim/sched_point.h>
 #include <pagesim/task.h>
@@ -135,7 +136,5 @@ static inline bool spin_is_contended(const spinlock_t *l)
 #ifdef __cplusplus
 }
 #endif
-
-#include <pagesim/bug.h>
 
 #endif

@@ -36,6 +36,7 @@ struct mempolicy;
 /* Where virtual time goes. The sum over the classes is always now - started. */
 #define PS_TIME_CLASSES(X)                                                     \
 	X(ACCESS, "access")   /* loads and stores that reach their page */     \
+	X(COMPUTE, "compute") /* a program's instructions between accesses */  \
 	X(FAULT, "fault")     /* page faults, without what is counted below */ \
 	X(MIGRATE, "migrate") /* unmapping, restoring, shootdowns */           \
 	X(COPY, "copy")       /* page contents, zeroing included */            \
@@ -61,6 +62,10 @@ const char *ps_time_class_name(enum ps_time_class tc);
 #define TASK_UNINTERRUPTIBLE 2
 #define TASK_DEAD            4
 
+/* What a task is about; written by the task itself. Numbers are Linux's. */
+#define PF_MEMALLOC 0x00000800u /* frees memory: must not reclaim to get some */
+#define PF_KSWAPD   0x00020000u /* is a kswapd */
+
 /* Who wants to hear of this task's steps; 0 is the fast path everywhere. */
 #define PS_HOOK_POINT 1u /* a listener hears schedule points (sched_point.h) */
 #define PS_HOOK_CHECK 2u /* the lock checker follows (lock.h) */
@@ -81,6 +86,7 @@ struct task_struct {
 	ps_ns_t started; /* (rt) its clock when it was created */
 	int state;       /* TASK_*; written by set_current_state() and by the waker */
 	u32 id;          /* (rt) creation number within the runtime, from 1 */
+	u32 flags;       /* PF_* */
 	char comm[24];
 	struct mempolicy *mempolicy; /* the task's own, or NULL: not inherited, fork copies it */
 	bool unprivileged;           /* without CAP_SYS_NICE */

@@ -47,13 +47,13 @@ extern "C" {
 GQuark ps_trace_error_quark(void);
 
 enum ps_trace_error {
-	PS_TRACE_ERROR_IO,	  /* the operating system said no; the message has its words */
-	PS_TRACE_ERROR_UNKNOWN,	  /* not a trace of any kind this build reads */
-	PS_TRACE_ERROR_DAMAGED,	  /* checksum or structure wrong; the message names the byte offset */
+	PS_TRACE_ERROR_IO,        /* the operating system said no; the message has its words */
+	PS_TRACE_ERROR_UNKNOWN,   /* not a trace of any kind this build reads */
+	PS_TRACE_ERROR_DAMAGED,   /* checksum or structure wrong; the message names the byte offset */
 	PS_TRACE_ERROR_TRUNCATED, /* ends early; the message names the byte offset */
-	PS_TRACE_ERROR_VERSION,	  /* written by a newer pagesim */
-	PS_TRACE_ERROR_SYNTAX,	  /* text: FILE:LINE: what was expected, what was found */
-	PS_TRACE_ERROR_MEMORY,	  /* out of memory */
+	PS_TRACE_ERROR_VERSION,   /* written by a newer pagesim */
+	PS_TRACE_ERROR_SYNTAX,    /* text: FILE:LINE: what was expected, what was found */
+	PS_TRACE_ERROR_MEMORY,    /* out of memory */
 	PS_TRACE_ERROR_ARGUMENT,  /* the caller asked for something that cannot be */
 };
 
@@ -70,7 +70,7 @@ enum ps_access_kind {
 #define PS_META_WRITES_SHIFT 15
 #define PS_META_WRITES_MASK  (PS_META_COUNT_MAX << PS_META_WRITES_SHIFT)
 #define PS_META_FIRST_WRITE  (1u << 30)
-#define PS_META_FETCH	     (1u << 31)
+#define PS_META_FETCH        (1u << 31)
 
 /** Reads of a record; instruction fetches when ps_meta_is_fetch(). */
 static inline u32 ps_meta_reads(u32 meta)
@@ -108,7 +108,8 @@ static inline bool ps_meta_is_fetch(u32 meta)
 /** Builds a meta word of a data access. @first_write matters only when both counts are non-zero. */
 static inline u32 ps_meta_data(u32 reads, u32 writes, bool first_write)
 {
-	return reads | (writes << PS_META_WRITES_SHIFT) | ((writes && (first_write || !reads)) ? PS_META_FIRST_WRITE : 0);
+	return reads | (writes << PS_META_WRITES_SHIFT) |
+	       ((writes && (first_write || !reads)) ? PS_META_FIRST_WRITE : 0);
 }
 
 /** Builds a meta word of instruction fetches. */
@@ -129,11 +130,11 @@ enum ps_prot {
 
 /** What kind of mapping; the values are this file's own. */
 enum ps_map_flag {
-	PS_MAP_SHARED = 1 << 0,	  /* otherwise private */
+	PS_MAP_SHARED = 1 << 0,   /* otherwise private */
 	PS_MAP_POPULATE = 1 << 1, /* touch it all at once */
-	PS_MAP_STACK = 1 << 2,	  /* grows down; the range is what it may grow to */
-	PS_MAP_HEAP = 1 << 3,	  /* moved by brk */
-	PS_MAP_IMAGE = 1 << 4,	  /* program image: was mapped by exec, not by the program */
+	PS_MAP_STACK = 1 << 2,    /* grows down; the range is what it may grow to */
+	PS_MAP_HEAP = 1 << 3,     /* moved by brk */
+	PS_MAP_IMAGE = 1 << 4,    /* program image: was mapped by exec, not by the program */
 	PS_MAP_INFERRED = 1 << 5, /* nobody said so: concluded from an access to it */
 	PS_MAP_NORESERVE = 1 << 6,
 	PS_MAP_HUGETLB = 1 << 7,
@@ -141,24 +142,24 @@ enum ps_map_flag {
 };
 
 /** Words of madvise. X(NAME, word, value of the Linux system call) */
-#define PS_ADVICE_LIST(X)                                                                                              \
-	X(NORMAL, "normal", 0)                                                                                         \
-	X(RANDOM, "random", 1)                                                                                         \
-	X(SEQUENTIAL, "sequential", 2)                                                                                 \
-	X(WILLNEED, "willneed", 3)                                                                                     \
-	X(DONTNEED, "dontneed", 4)                                                                                     \
-	X(FREE, "free", 8)                                                                                             \
-	X(REMOVE, "remove", 9)                                                                                         \
-	X(DONTFORK, "dontfork", 10)                                                                                    \
-	X(DOFORK, "dofork", 11)                                                                                        \
-	X(MERGEABLE, "mergeable", 12)                                                                                  \
-	X(UNMERGEABLE, "unmergeable", 13)                                                                              \
-	X(HUGEPAGE, "hugepage", 14)                                                                                    \
-	X(NOHUGEPAGE, "nohugepage", 15)                                                                                \
-	X(COLD, "cold", 20)                                                                                            \
-	X(PAGEOUT, "pageout", 21)                                                                                      \
-	X(POPULATE_READ, "populate_read", 22)                                                                          \
-	X(POPULATE_WRITE, "populate_write", 23)                                                                        \
+#define PS_ADVICE_LIST(X)                       \
+	X(NORMAL, "normal", 0)                  \
+	X(RANDOM, "random", 1)                  \
+	X(SEQUENTIAL, "sequential", 2)          \
+	X(WILLNEED, "willneed", 3)              \
+	X(DONTNEED, "dontneed", 4)              \
+	X(FREE, "free", 8)                      \
+	X(REMOVE, "remove", 9)                  \
+	X(DONTFORK, "dontfork", 10)             \
+	X(DOFORK, "dofork", 11)                 \
+	X(MERGEABLE, "mergeable", 12)           \
+	X(UNMERGEABLE, "unmergeable", 13)       \
+	X(HUGEPAGE, "hugepage", 14)             \
+	X(NOHUGEPAGE, "nohugepage", 15)         \
+	X(COLD, "cold", 20)                     \
+	X(PAGEOUT, "pageout", 21)               \
+	X(POPULATE_READ, "populate_read", 22)   \
+	X(POPULATE_WRITE, "populate_write", 23) \
 	X(COLLAPSE, "collapse", 25)
 
 /* clang-format off */
@@ -199,23 +200,23 @@ int ps_advice_from_word(const char *word);
  * fsync   the file is written back                            name
  * statement  a statement of the text language, verbatim       name = the statement, line
  */
-#define PS_EVENT_LIST(X)                                                                                               \
-	X(START, "start", PS_FIELD_OTHER | PS_FIELD_IDS | PS_FIELD_NAME)                                               \
-	X(FORK, "fork", PS_FIELD_OTHER | PS_FIELD_IDS)                                                                 \
-	X(THREAD, "thread", PS_FIELD_OTHER | PS_FIELD_IDS)                                                             \
-	X(EXEC, "exec", PS_FIELD_NAME)                                                                                 \
-	X(EXIT, "exit", 0)                                                                                             \
-	X(MMAP, "mmap", PS_FIELD_RANGE | PS_FIELD_PROT | PS_FIELD_FLAGS | PS_FIELD_NAME | PS_FIELD_OFFSET)             \
-	X(MUNMAP, "munmap", PS_FIELD_RANGE)                                                                            \
-	X(MREMAP, "mremap", PS_FIELD_RANGE | PS_FIELD_TO)                                                              \
-	X(MPROTECT, "mprotect", PS_FIELD_RANGE | PS_FIELD_PROT)                                                        \
-	X(BRK, "brk", PS_FIELD_RANGE)                                                                                  \
-	X(MADVISE, "madvise", PS_FIELD_RANGE | PS_FIELD_ADVICE)                                                        \
-	X(OPEN, "open", PS_FIELD_NAME)                                                                                 \
-	X(READ, "read", PS_FIELD_RANGE | PS_FIELD_OFFSET | PS_FIELD_LENGTH | PS_FIELD_NAME)                            \
-	X(WRITE, "write", PS_FIELD_RANGE | PS_FIELD_OFFSET | PS_FIELD_LENGTH | PS_FIELD_NAME)                          \
-	X(TRUNCATE, "truncate", PS_FIELD_NAME | PS_FIELD_LENGTH)                                                       \
-	X(FSYNC, "fsync", PS_FIELD_NAME)                                                                               \
+#define PS_EVENT_LIST(X)                                                                                   \
+	X(START, "start", PS_FIELD_OTHER | PS_FIELD_IDS | PS_FIELD_NAME)                                   \
+	X(FORK, "fork", PS_FIELD_OTHER | PS_FIELD_IDS)                                                     \
+	X(THREAD, "thread", PS_FIELD_OTHER | PS_FIELD_IDS)                                                 \
+	X(EXEC, "exec", PS_FIELD_NAME)                                                                     \
+	X(EXIT, "exit", 0)                                                                                 \
+	X(MMAP, "mmap", PS_FIELD_RANGE | PS_FIELD_PROT | PS_FIELD_FLAGS | PS_FIELD_NAME | PS_FIELD_OFFSET) \
+	X(MUNMAP, "munmap", PS_FIELD_RANGE)                                                                \
+	X(MREMAP, "mremap", PS_FIELD_RANGE | PS_FIELD_TO)                                                  \
+	X(MPROTECT, "mprotect", PS_FIELD_RANGE | PS_FIELD_PROT)                                            \
+	X(BRK, "brk", PS_FIELD_RANGE)                                                                      \
+	X(MADVISE, "madvise", PS_FIELD_RANGE | PS_FIELD_ADVICE)                                            \
+	X(OPEN, "open", PS_FIELD_NAME)                                                                     \
+	X(READ, "read", PS_FIELD_RANGE | PS_FIELD_OFFSET | PS_FIELD_LENGTH | PS_FIELD_NAME)                \
+	X(WRITE, "write", PS_FIELD_RANGE | PS_FIELD_OFFSET | PS_FIELD_LENGTH | PS_FIELD_NAME)              \
+	X(TRUNCATE, "truncate", PS_FIELD_NAME | PS_FIELD_LENGTH)                                           \
+	X(FSYNC, "fsync", PS_FIELD_NAME)                                                                   \
 	X(STATEMENT, "statement", PS_FIELD_NAME | PS_FIELD_LINE)
 
 /* clang-format off */
@@ -230,9 +231,9 @@ enum ps_event_kind {
 /** Which members of struct ps_event a kind uses; the others are zero. Carriers store exactly these. */
 enum ps_event_field {
 	PS_FIELD_OTHER = 1 << 0,
-	PS_FIELD_IDS = 1 << 1, /* pid, tid */
+	PS_FIELD_IDS = 1 << 1,   /* pid, tid */
 	PS_FIELD_RANGE = 1 << 2, /* vpn, pages */
-	PS_FIELD_TO = 1 << 3, /* to_vpn, to_pages */
+	PS_FIELD_TO = 1 << 3,    /* to_vpn, to_pages */
 	PS_FIELD_PROT = 1 << 4,
 	PS_FIELD_FLAGS = 1 << 5,
 	PS_FIELD_ADVICE = 1 << 6,
@@ -263,12 +264,12 @@ struct ps_event {
 	u64 pages;  /* its length */
 	u64 to_vpn; /* mremap: where it is now */
 	u64 to_pages;
-	u32 prot;	  /* enum ps_prot bits */
-	u32 flags;	  /* enum ps_map_flag bits */
-	int advice;	  /* enum ps_advice, or another number the recorded program used */
-	u32 line;	  /* statement: its line in the script */
-	u64 offset;	  /* in the file, bytes */
-	u64 length;	  /* bytes */
+	u32 prot;         /* enum ps_prot bits */
+	u32 flags;        /* enum ps_map_flag bits */
+	int advice;       /* enum ps_advice, or another number the recorded program used */
+	u32 line;         /* statement: its line in the script */
+	u64 offset;       /* in the file, bytes */
+	u64 length;       /* bytes */
 	const char *name; /* path, program or statement; never NULL, "" when it has none. Borrowed */
 };
 
@@ -283,7 +284,7 @@ struct ps_event {
  * time + span * i / n.
  */
 struct ps_trace_batch {
-	const u64 *vpn;	 /* [n] virtual page numbers */
+	const u64 *vpn;  /* [n] virtual page numbers */
 	const u32 *meta; /* [n] meta words */
 	u32 n;
 	u32 task;
@@ -294,7 +295,7 @@ struct ps_trace_batch {
 
 /** Unit of a trace's times. */
 enum ps_trace_clock {
-	PS_CLOCK_NS,	       /* nanoseconds */
+	PS_CLOCK_NS,           /* nanoseconds */
 	PS_CLOCK_INSTRUCTIONS, /* instructions executed so far by all tasks together */
 	PS_CLOCK_ACCESSES,     /* accesses so far: the source has no clock at all */
 };
@@ -314,10 +315,10 @@ struct ps_trace_total {
  * What a trace says about itself. All strings are borrowed from whoever owns the struct; "" when unknown.
  */
 struct ps_trace_info {
-	const char *source;	/* what produced the data: "lackey", "script", "synthetic"... */
-	const char *command;	/* the command line of the recorded program */
+	const char *source;     /* what produced the data: "lackey", "script", "synthetic"... */
+	const char *command;    /* the command line of the recorded program */
 	const char *created_by; /* the program that wrote the trace, with its version */
-	const char *note;	/* free text */
+	const char *note;       /* free text */
 	enum ps_trace_clock clock;
 	u32 fold; /* folding distance the accesses were written with, see trace_file.h */
 };

@@ -34,8 +34,8 @@ struct ps_trace_writer;
 
 /** All-zero is the default. */
 struct ps_trace_writer_settings {
-	int level;	   /* zstd level; 0 = 6 */
-	u32 fold;	   /* folding distance in records, 1..64; 0 = 1 */
+	int level;         /* zstd level; 0 = 6 */
+	u32 fold;          /* folding distance in records, 1..64; 0 = 1 */
 	u32 frame_records; /* close a frame after this many records; 0 = 2^17, at most that */
 };
 
@@ -95,7 +95,7 @@ struct ps_trace_reader;
 
 enum ps_trace_next {
 	PS_TRACE_BATCH, /* a batch of accesses or one event is there */
-	PS_TRACE_END,	/* the trace ended where it should */
+	PS_TRACE_END,   /* the trace ended where it should */
 	PS_TRACE_FAILED /* error set; everything handed out before stays true */
 };
 
@@ -135,13 +135,13 @@ u64 ps_trace_reader_total(const struct ps_trace_reader *r, const char *name, u64
 
 /** One line of the index. */
 struct ps_trace_frame {
-	u64 offset;	/* of the frame in the file, bytes */
-	u64 time;	/* of its first record or event */
-	u64 records;	/* folded accesses in it */
-	u64 accesses;	/* accesses in it */
-	u64 events;	/* events in it */
-	u64 bytes;	/* stored size, with its header */
-	u64 raw_bytes;	/* size before compression */
+	u64 offset;    /* of the frame in the file, bytes */
+	u64 time;      /* of its first record or event */
+	u64 records;   /* folded accesses in it */
+	u64 accesses;  /* accesses in it */
+	u64 events;    /* events in it */
+	u64 bytes;     /* stored size, with its header */
+	u64 raw_bytes; /* size before compression */
 };
 
 /**
@@ -178,9 +178,9 @@ void ps_trace_reader_free(struct ps_trace_reader *r);
 
 enum ps_trace_form {
 	PS_FORM_UNKNOWN,
-	PS_FORM_EMPTY,	/* no bytes at all */
-	PS_FORM_PGT,	/* binary */
-	PS_FORM_BULK,	/* the text dump of a binary trace */
+	PS_FORM_EMPTY,  /* no bytes at all */
+	PS_FORM_PGT,    /* binary */
+	PS_FORM_BULK,   /* the text dump of a binary trace */
 	PS_FORM_SCRIPT, /* statements of the trace language */
 	PS_FORM_LACKEY, /* valgrind --tool=lackey output */
 };

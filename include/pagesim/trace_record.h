@@ -17,8 +17,8 @@ extern "C" {
 
 /** All-zero is the default, but for argv. */
 struct ps_record_settings {
-	char *const *argv;	/* the program and its arguments, ended by NULL */
-	const char *valgrind;	/* what to run; NULL = "valgrind", searched for in PATH */
+	char *const *argv;    /* the program and its arguments, ended by NULL */
+	const char *valgrind; /* what to run; NULL = "valgrind", searched for in PATH */
 	/* Called about every @progress_ms (0 = 500) with what was imported so far; NULL = never. */
 	void (*progress)(void *arg, const struct ps_lackey_counts *counts);
 	void *arg;

@@ -32,62 +32,64 @@ enum ps_subject {
 };
 
 /**
- * All verbs. X(NAME, subject, word, form): the form names the operands, see docs/traces.md and the table in trace/text.c.
- * The members of struct ps_statement a verb fills are given behind it.
+ * All verbs. X(NAME, subject, word, form): the form says the operands in words, and behind it are the members of struct
+ * ps_statement they fill. docs/traces.md describes the language, sim/trace/trace_text.c is its grammar.
  */
-#define PS_VERB_LIST(X)                                                                                                \
-	X(MACHINE, SCRIPT, "machine", "NAME")			      /* name */                               \
-	X(QUIRK, SCRIPT, "quirk", "NAME")			      /* name */                               \
-	X(RACE, SCRIPT, "race", "")                                                                                    \
-	X(END, SCRIPT, "end", "")                                                                                      \
-	X(EXPECT, SCRIPT, "expect", "RESULT...")		      /* name: the words after it */           \
-	X(START, TASK, "start", "[cpu=N]")			      /* number = N or 0 */                    \
-	X(FORK, TASK, "fork", "TASK")				      /* name */                               \
-	X(THREAD, TASK, "thread", "TASK")			      /* name */                               \
-	X(EXIT, TASK, "exit", "")                                                                                      \
-	X(CPU, TASK, "cpu", "N")				      /* number */                             \
-	X(UNPRIVILEGED, TASK, "unprivileged", "")                                                                      \
-	X(MMAP, TASK, "mmap", "REGION SIZE anon|file PATH OPTIONS")   /* name, bytes, path, prot, map, number = at */  \
-	X(RESERVE, TASK, "reserve", "REGION SIZE")		      /* name, bytes */                        \
-	X(MUNMAP, TASK, "munmap", "RANGE")			      /* range */                              \
-	X(MPROTECT, TASK, "mprotect", "RANGE none|ro|rw")	      /* range, prot */                        \
-	X(MREMAP, TASK, "mremap", "RANGE to REGION")		      /* range, other */                       \
-	X(MADVISE, TASK, "madvise", "RANGE WORD")		      /* range, advice */                      \
-	X(MLOCK, TASK, "mlock", "RANGE")			      /* range */                              \
-	X(MUNLOCK, TASK, "munlock", "RANGE")			      /* range */                              \
-	X(MEMPOLICY, TASK, "mempolicy", "POLICY")		      /* policy */                             \
-	X(MBIND, TASK, "mbind", "RANGE POLICY [move|move_all] [strict]") /* range, policy, bind */                     \
-	X(LOAD, TASK, "load", "RANGE")				      /* range */                              \
-	X(STORE, TASK, "store", "RANGE [=V]")			      /* range, value */                       \
-	X(CHECK, TASK, "check", "RANGE [=V]")			      /* range, value */                       \
-	X(PREAD, TASK, "pread", "FILE")				      /* range */                              \
-	X(PWRITE, TASK, "pwrite", "FILE [=V]")			      /* range, value */                       \
-	X(FSYNC, TASK, "fsync", "FILE")				      /* range */                              \
-	X(TRUNCATE, TASK, "truncate", "FILE PAGES")		      /* range, number */                      \
-	X(FADVISE, TASK, "fadvise", "FILE dontneed")		      /* range, advice */                      \
-	X(GET, TASK, "get", "RANGE")				      /* range */                              \
-	X(PUT, TASK, "put", "RANGE")				      /* range */                              \
-	X(PIN, TASK, "pin", "RANGE")				      /* range */                              \
-	X(UNPIN, TASK, "unpin", "RANGE")			      /* range */                              \
-	X(MOVE_PAGES, TASK, "move_pages", "RANGE to NODE, ... [all]") /* items, all */                                 \
-	X(MIGRATE_PAGES, TASK, "migrate_pages", "NODES to NODES")     /* nodes, to_nodes */                            \
-	X(EXCHANGE, TASK, "exchange", "RANGE with TASK RANGE [async|sync_light|sync]") /* range, name, other, mode */  \
-	X(SPLIT, TASK, "split", "RANGE [to ORDER]")		      /* range, number = order */              \
-	X(CLEAR_REFS, TASK, "clear_refs", "")                                                                          \
-	X(STATUS, TASK, "status", "RANGE")			      /* items[0] and range */                 \
-	X(SHOW, TASK, "show", "RANGE")				      /* range */                              \
-	X(SMAPS, TASK, "smaps", "RANGE")			      /* range */                              \
-	X(KERNEL_DRAIN, KERNEL, "drain", "")                                                                           \
-	X(KERNEL_COMPACT, KERNEL, "compact", "[NODE]")		      /* node, or PS_NODE_ALL */               \
-	X(KERNEL_DROP_CACHES, KERNEL, "drop_caches", "1|2|3")	      /* number */                             \
-	X(KERNEL_SWAP, KERNEL, "swap", "on|off")		      /* on */                                 \
-	X(KERNEL_BALLOON, KERNEL, "balloon", "+N|-N")		      /* pages, signed */                      \
-	X(KERNEL_SET, KERNEL, "set", "NAME VALUE")		      /* name, word */                         \
-	X(KERNEL_RECLAIM, KERNEL, "reclaim", "NODE PAGES")	      /* node, number */                       \
-	X(KERNEL_WRITEBACK, KERNEL, "writeback", "FILE begin|end")    /* range, on = begin */                          \
-	X(KERNEL_NODES, KERNEL, "nodes", "")                                                                           \
-	X(KERNEL_VMSTAT, KERNEL, "vmstat", "")                                                                         \
+/* clang-format off */
+#define PS_VERB_LIST(X) \
+	X(MACHINE, SCRIPT, "machine", "NAME")                                  /* name */ \
+	X(QUIRK, SCRIPT, "quirk", "NAME")                                      /* name */ \
+	X(RACE, SCRIPT, "race", "") \
+	X(END, SCRIPT, "end", "") \
+	X(EXPECT, SCRIPT, "expect", "RESULT...")                               /* name: the words after it */ \
+	X(START, TASK, "start", "[cpu=N]")                                     /* number = N or 0 */ \
+	X(FORK, TASK, "fork", "TASK")                                          /* name */ \
+	X(THREAD, TASK, "thread", "TASK")                                      /* name */ \
+	X(EXIT, TASK, "exit", "") \
+	X(CPU, TASK, "cpu", "N")                                               /* number */ \
+	X(UNPRIVILEGED, TASK, "unprivileged", "") \
+	X(MMAP, TASK, "mmap", "REGION SIZE anon|file PATH OPTIONS")            /* name, bytes, path, prot, map, number = at */ \
+	X(RESERVE, TASK, "reserve", "REGION SIZE")                             /* name, bytes */ \
+	X(MUNMAP, TASK, "munmap", "RANGE")                                     /* range */ \
+	X(MPROTECT, TASK, "mprotect", "RANGE none|ro|rw")                      /* range, prot */ \
+	X(MREMAP, TASK, "mremap", "RANGE to REGION")                           /* range, other */ \
+	X(MADVISE, TASK, "madvise", "RANGE WORD")                              /* range, advice */ \
+	X(MLOCK, TASK, "mlock", "RANGE")                                       /* range */ \
+	X(MUNLOCK, TASK, "munlock", "RANGE")                                   /* range */ \
+	X(MEMPOLICY, TASK, "mempolicy", "POLICY")                              /* policy */ \
+	X(MBIND, TASK, "mbind", "RANGE POLICY [move|move_all] [strict]")       /* range, policy, bind */ \
+	X(LOAD, TASK, "load", "RANGE")                                         /* range */ \
+	X(STORE, TASK, "store", "RANGE [=V]")                                  /* range, value */ \
+	X(CHECK, TASK, "check", "RANGE [=V]")                                  /* range, value */ \
+	X(PREAD, TASK, "pread", "FILE")                                        /* range */ \
+	X(PWRITE, TASK, "pwrite", "FILE [=V]")                                 /* range, value */ \
+	X(FSYNC, TASK, "fsync", "FILE")                                        /* range */ \
+	X(TRUNCATE, TASK, "truncate", "FILE PAGES")                            /* range, number */ \
+	X(FADVISE, TASK, "fadvise", "FILE dontneed")                           /* range, advice */ \
+	X(GET, TASK, "get", "RANGE")                                           /* range */ \
+	X(PUT, TASK, "put", "RANGE")                                           /* range */ \
+	X(PIN, TASK, "pin", "RANGE")                                           /* range */ \
+	X(UNPIN, TASK, "unpin", "RANGE")                                       /* range */ \
+	X(MOVE_PAGES, TASK, "move_pages", "RANGE to NODE, ... [all]")          /* items, all */ \
+	X(MIGRATE_PAGES, TASK, "migrate_pages", "NODES to NODES")              /* nodes, to_nodes */ \
+	X(EXCHANGE, TASK, "exchange", "RANGE with TASK RANGE [async|sync_light|sync]") /* range, name, other, mode */ \
+	X(SPLIT, TASK, "split", "RANGE [to ORDER]")                            /* range, number = order */ \
+	X(CLEAR_REFS, TASK, "clear_refs", "") \
+	X(STATUS, TASK, "status", "RANGE")                                     /* items[0] and range */ \
+	X(SHOW, TASK, "show", "RANGE")                                         /* range */ \
+	X(SMAPS, TASK, "smaps", "RANGE")                                       /* range */ \
+	X(KERNEL_DRAIN, KERNEL, "drain", "") \
+	X(KERNEL_COMPACT, KERNEL, "compact", "[NODE]")                         /* node, or PS_NODE_ALL */ \
+	X(KERNEL_DROP_CACHES, KERNEL, "drop_caches", "1|2|3")                  /* number */ \
+	X(KERNEL_SWAP, KERNEL, "swap", "on|off")                               /* on */ \
+	X(KERNEL_BALLOON, KERNEL, "balloon", "+N|-N")                          /* pages, signed */ \
+	X(KERNEL_SET, KERNEL, "set", "NAME VALUE")                             /* name, word */ \
+	X(KERNEL_RECLAIM, KERNEL, "reclaim", "NODE PAGES")                     /* node, number */ \
+	X(KERNEL_WRITEBACK, KERNEL, "writeback", "FILE begin|end")             /* range, on = begin */ \
+	X(KERNEL_NODES, KERNEL, "nodes", "") \
+	X(KERNEL_VMSTAT, KERNEL, "vmstat", "") \
 	X(KERNEL_COUNTERS, KERNEL, "counters", "")
+/* clang-format on */
 
 /* clang-format off */
 enum ps_verb {
@@ -109,11 +111,11 @@ enum ps_subject ps_verb_subject(enum ps_verb verb);
 
 struct ps_range {
 	const char *name; /* region or file */
-	bool is_file;	  /* name is a path below /t/ or /d/ */
-	bool whole;	  /* NAME alone: first, end mean nothing, step is 1 */
-	u64 first;	  /* first page */
-	u64 end;	  /* one past the last; > first */
-	u64 step;	  /* >= 1 */
+	bool is_file;     /* name is a path below /t/ or /d/ */
+	bool whole;       /* NAME alone: first, end mean nothing, step is 1 */
+	u64 first;        /* first page */
+	u64 end;          /* one past the last; > first */
+	u64 step;         /* >= 1 */
 };
 
 /** Pages a range names, when @total is the size of what it lies in. */
@@ -174,13 +176,13 @@ struct ps_statement {
 	struct ps_range other; /* mremap: destination; exchange: the partner's range */
 	const struct ps_move_item *items;
 	u32 n_items;
-	bool all;	  /* move_pages ... all */
+	bool all;         /* move_pages ... all */
 	const char *name; /* new task, region, setting, machine, quirk, partner, expected result */
 	const char *path; /* mmap of a file, else NULL */
 	const char *word; /* value of a setting */
-	u64 bytes;	  /* a size; a multiple of 4096 */
+	u64 bytes;        /* a size; a multiple of 4096 */
 	u64 number;
-	s64 pages;	  /* balloon */
+	s64 pages; /* balloon */
 	bool has_value;
 	u64 value; /* of =V, 0 without */
 	u32 prot;  /* enum ps_prot bits */

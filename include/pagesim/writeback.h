@@ -11,9 +11,11 @@
  *	 clean ────────────────────▶ dirty ─────────────────────────────▶ cleaned (tag DIRTY still set)
  *	   ▲                           ▲ ▲                                  │  │
  *	   │                           │ └── redirty_page_for_writepage ────┘  │ set_page_writeback
- *	   │                           │                                       ▼ (tag WRITEBACK set, DIRTY and TOWRITE cleared)
+ *	   │                           │                                       ▼
  *	   │                           └─────── set_page_dirty (both) ──── under writeback
  *	   └───────────────────────── end_page_writeback ──────────────────────┘
+ *
+ * set_page_writeback sets the tag WRITEBACK and clears DIRTY (if the flag is clear) and TOWRITE.
  *
  * Where the page table of a mapping holds a dirty bit, the page may be clean while its contents are not: page_mkclean
  * (a hook, a higher layer) collects those.

@@ -172,7 +172,7 @@ void xa_destroy(struct xarray *xa);
 
 static inline bool xa_empty(const struct xarray *xa)
 {
-	return xa->xa_head == NULL;
+	return rcu_dereference(xa->xa_head) == NULL;
 }
 
 /** Some entry of the array has @mark. Context: any; a snapshot. */
@@ -262,13 +262,13 @@ void *xa_find_after(struct xarray *xa, unsigned long *indexp, unsigned long max,
 unsigned int xa_extract(struct xarray *xa, void **dst, unsigned long start, unsigned long max, unsigned int n,
 			xa_mark_t filter);
 
-#define xa_for_each_range(xa, index, entry, start, last)                                                               \
-	for ((index) = (start), (entry) = xa_find(xa, &(index), last, XA_PRESENT); (entry);                            \
+#define xa_for_each_range(xa, index, entry, start, last)                                    \
+	for ((index) = (start), (entry) = xa_find(xa, &(index), last, XA_PRESENT); (entry); \
 	     (entry) = xa_find_after(xa, &(index), last, XA_PRESENT))
 #define xa_for_each_start(xa, index, entry, start) xa_for_each_range(xa, index, entry, start, ULONG_MAX)
 #define xa_for_each(xa, index, entry)              xa_for_each_start(xa, index, entry, 0)
-#define xa_for_each_marked(xa, index, entry, filter)                                                                   \
-	for ((index) = 0, (entry) = xa_find(xa, &(index), ULONG_MAX, filter); (entry);                                 \
+#define xa_for_each_marked(xa, index, entry, filter)                                   \
+	for ((index) = 0, (entry) = xa_find(xa, &(index), ULONG_MAX, filter); (entry); \
 	     (entry) = xa_find_after(xa, &(index), ULONG_MAX, filter))
 
 /* ---- advanced interface ---- */
@@ -431,7 +431,7 @@ void xas_split_alloc(struct xa_state *xas, void *entry, unsigned int order, gfp_
 void xas_split(struct xa_state *xas, void *entry, unsigned int order);
 
 #define xas_for_each(xas, entry, max) for ((entry) = xas_find(xas, max); (entry); (entry) = xas_next_entry(xas, max))
-#define xas_for_each_marked(xas, entry, max, mark)                                                                     \
+#define xas_for_each_marked(xas, entry, max, mark) \
 	for ((entry) = xas_find_marked(xas, max, mark); (entry); (entry) = xas_find_marked(xas, max, mark))
 #define xas_for_each_conflict(xas, entry) while (((entry) = xas_find_conflict(xas)))
 #define xas_next_entry(xas, max)          xas_find(xas, max)

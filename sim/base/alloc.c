@@ -82,7 +82,7 @@ static size_t usable_size(void *block)
 	return sallocx(block, 0);
 }
 
-static void *host_alloc(size_t bytes, size_t align, bool zero)
+void *ps_host_alloc(size_t bytes, size_t align, bool zero)
 {
 	return mallocx(bytes, (align ? MALLOCX_ALIGN(align) : 0) | (zero ? MALLOCX_ZERO : 0));
 }
@@ -92,7 +92,7 @@ static void *host_realloc(void *block, size_t bytes)
 	return rallocx(block, bytes, 0);
 }
 
-static void host_free(void *block)
+void ps_host_free(void *block)
 {
 	dallocx(block, 0);
 }
@@ -104,7 +104,7 @@ static size_t usable_size(void *block)
 	return malloc_usable_size(block);
 }
 
-static void *host_alloc(size_t bytes, size_t align, bool zero)
+void *ps_host_alloc(size_t bytes, size_t align, bool zero)
 {
 	void *block;
 
@@ -120,7 +120,7 @@ static void *host_realloc(void *block, size_t bytes)
 	return realloc(block, bytes);
 }
 
-static void host_free(void *block)
+void ps_host_free(void *block)
 {
 	free(block);
 }
@@ -136,14 +136,14 @@ void *ps_alloc(size_t bytes)
 {
 	if (ps_alloc_request_fails())
 		return NULL;
-	return counted(host_alloc(bytes ? bytes : 1, 0, false));
+	return counted(ps_host_alloc(bytes ? bytes : 1, 0, false));
 }
 
 void *ps_zalloc(size_t bytes)
 {
 	if (ps_alloc_request_fails())
 		return NULL;
-	return counted(host_alloc(bytes ? bytes : 1, 0, true));
+	return counted(ps_host_alloc(bytes ? bytes : 1, 0, true));
 }
 
 void *ps_calloc(size_t n, size_t size)
@@ -154,14 +154,14 @@ void *ps_calloc(size_t n, size_t size)
 		return NULL;
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return ps_alloc_count_new(NULL, 0);
-	return counted(host_alloc(bytes ? bytes : 1, 0, true));
+	return counted(ps_host_alloc(bytes ? bytes : 1, 0, true));
 }
 
 void *ps_alloc_aligned(size_t align, size_t bytes)
 {
 	if (ps_alloc_request_fails())
 		return NULL;
-	return counted(host_alloc(bytes ? bytes : 1, align, false));
+	return counted(ps_host_alloc(bytes ? bytes : 1, align, false));
 }
 
 void *ps_realloc(void *block, size_t bytes)
@@ -198,7 +198,7 @@ void ps_free(void *block)
 	if (!block)
 		return;
 	ps_alloc_count_gone(1, usable_size(block));
-	host_free(block);
+	ps_host_free(block);
 }
 
 /* ------------------------------------------------------------------ reserves */

@@ -66,7 +66,7 @@ u64 ps_cache_destroy(struct ps_cache *cache)
 	for (; slab; slab = next) {
 		next = slab->next;
 		ASAN_UNPOISON_MEMORY_REGION(slab, slab->bytes);
-		free(slab);
+		ps_host_free(slab);
 	}
 	ps_cache_init(cache, cache->name, cache->size, cache->typesafe);
 	return leaked;
@@ -86,7 +86,7 @@ static bool grow(struct ps_cache *cache)
 	struct slab *slab;
 
 	bytes = ps_max(bytes, sizeof(struct slab) + 8 * cache->stride);
-	slab = aligned_alloc(CACHE_ALIGN, (bytes + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN);
+	slab = ps_host_alloc((bytes + CACHE_ALIGN - 1) / CACHE_ALIGN * CACHE_ALIGN, CACHE_ALIGN, false);
 	if (!slab)
 		return false;
 	slab->next = newest;

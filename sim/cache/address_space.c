@@ -161,13 +161,13 @@ static bool page_validate(struct mapping_check *check, struct page *page, pgoff_
 
 bool address_space_validate(struct address_space *mapping, char *ret_why, size_t why_len)
 {
-	struct mapping_check check = {.mapping = mapping, .why = ret_why, .len = why_len};
+	struct mapping_check check = { .mapping = mapping, .why = ret_why, .len = why_len };
 	unsigned long index, pages = 0;
 	void *entry;
 
 	if (!xa_validate(&mapping->i_pages, ret_why, why_len))
 		return false;
-	xa_for_each (&mapping->i_pages, index, entry) {
+	xa_for_each(&mapping->i_pages, index, entry) {
 		if (xa_is_value(entry))
 			continue;
 		if (!page_validate(&check, (struct page *)entry, index))

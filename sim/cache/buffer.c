@@ -191,7 +191,8 @@ bool try_to_free_buffers(struct page *page)
 	struct buffer_head *ring;
 
 	BUG_ON(!PageLocked(page));
-	if (PageWriteback(page))
+	/* Acquire: pairs with the end of writeback, after which the device does not look at the buffers any more. */
+	if (test_bit_acquire(PG_writeback, &page->flags))
 		return false;
 	if (!mapping) {
 		ring = drop_buffers(page);

@@ -237,7 +237,7 @@ unsigned long disk_complete(struct ps_disk *disk, struct inode *inode, unsigned 
 		struct buffer_head *bh, *found = NULL;
 
 		spin_lock(&disk->lock);
-		list_for_each_entry (bh, &disk->pending, b_io) {
+		list_for_each_entry(bh, &disk->pending, b_io) {
 			/* A page under writeback stays in its file. */
 			if (!inode || bh->b_page->mapping->host == inode) {
 				found = bh;

@@ -18,7 +18,10 @@ void disk_init(struct ps_disk *disk, const struct ps_machine *machine);
  */
 int disk_prepare_write(struct inode *inode, struct page *page);
 
-/** All buffers hold new data: uptodate and dirty, and with them the page. Context: page locked, disk_prepare_write done. */
+/**
+ * All buffers hold new data: uptodate and dirty, and with them the page. Context: page locked, disk_prepare_write
+ * done.
+ */
 void disk_commit_write(struct page *page);
 
 /** Forgets what the disk holds of pages @start..@end. Context: none of them is under writeback. */

@@ -67,7 +67,7 @@ static struct inode *find_name(struct ps_files *files, const char *path)
 {
 	struct inode *inode;
 
-	list_for_each_entry (inode, name_bucket(files, path), i_hash) {
+	list_for_each_entry(inode, name_bucket(files, path), i_hash) {
 		if (!strcmp(inode->name, path))
 			return inode;
 	}
@@ -84,6 +84,7 @@ static struct inode *inode_new(struct ps_files *files, enum ps_file_kind kind)
 	inode->kind = kind;
 	inode->i_mapping = &inode->i_data;
 	inode->i_blkbits = PAGE_SHIFT;
+	inode->unprivileged = current && current->unprivileged;
 	atomic_set(&inode->i_count, 1);
 	init_rwsem(&inode->i_rwsem, INODE_RWSEM);
 	INIT_LIST_HEAD(&inode->i_list);
@@ -571,7 +572,7 @@ void ps_files_count(struct ps_files *files, nid_t nid, struct ps_file_counts *re
 		unsigned long index;
 		void *entry;
 
-		xa_for_each (&mapping->i_pages, index, entry) {
+		xa_for_each(&mapping->i_pages, index, entry) {
 			struct page *page = (struct page *)entry;
 			long nr;
 			bool huge;
@@ -619,13 +620,13 @@ bool ps_files_validate(struct ps_files *files, char *ret_why, size_t why_len)
 			const char *name;
 			s64 counted, is;
 		} checks[] = {
-			{"NR_FILE_PAGES", counter[NR_FILE_PAGES] - counter[NR_SWAPCACHE], counts.file_pages},
-			{"NR_SHMEM", counter[NR_SHMEM], counts.shmem},
-			{"NR_SHMEM_THPS", counter[NR_SHMEM_THPS], counts.shmem_thps},
-			{"NR_FILE_THPS", counter[NR_FILE_THPS], counts.file_thps},
-			{"NR_FILE_DIRTY", counter[NR_FILE_DIRTY], counts.dirty},
-			{"NR_WRITEBACK", counter[NR_WRITEBACK], counts.writeback},
-			{"NR_ZONE_WRITE_PENDING", pending, counts.dirty + counts.writeback},
+			{ "NR_FILE_PAGES", counter[NR_FILE_PAGES] - counter[NR_SWAPCACHE], counts.file_pages },
+			{ "NR_SHMEM", counter[NR_SHMEM], counts.shmem },
+			{ "NR_SHMEM_THPS", counter[NR_SHMEM_THPS], counts.shmem_thps },
+			{ "NR_FILE_THPS", counter[NR_FILE_THPS], counts.file_thps },
+			{ "NR_FILE_DIRTY", counter[NR_FILE_DIRTY], counts.dirty },
+			{ "NR_WRITEBACK", counter[NR_WRITEBACK], counts.writeback },
+			{ "NR_ZONE_WRITE_PENDING", pending, counts.dirty + counts.writeback },
 		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {

@@ -224,7 +224,8 @@ void end_page_writeback(struct page *page)
 void wait_on_page_writeback(struct page *page)
 {
 	page = compound_head(page);
-	while (PageWriteback(page))
+	/* Acquire: what the device's completion did is seen by who waited for it. */
+	while (test_bit_acquire(PG_writeback, &page->flags))
 		wait_on_page_bit(page, PG_writeback);
 }
 
@@ -323,7 +324,7 @@ static int filemap_check_errors(struct address_space *mapping)
 
 int filemap_fdatawrite_range(struct address_space *mapping, pgoff_t start, pgoff_t end, enum writeback_sync_modes mode)
 {
-	struct writeback_control wbc = {.sync_mode = mode, .range_start = start, .range_end = end};
+	struct writeback_control wbc = { .sync_mode = mode, .range_start = start, .range_end = end };
 
 	if (!mapping_can_writeback(mapping) || !mapping_tagged(mapping, PAGECACHE_TAG_DIRTY))
 		return 0;

@@ -2,13 +2,15 @@
 /*
  * shmem: getting the page of a tmpfs file or of shared anonymous memory, small or huge.
  *
- *	find ──found, uptodate──────────────────────────────▶ done
+ *	find ──found, uptodate──▶ done
  *	  │ nothing there
  *	  ▼
- *	huge wanted? ──yes──▶ aligned range empty? ──yes──▶ allocate 2^n ──▶ add (n references, one multi-index entry) ──▶ zero ──▶ done
- *	  │ no                  │ no                         │ none free: THP_FILE_FALLBACK      │ somebody was first
- *	  ▼                     ▼                            ▼                                   ▼
- *	allocate one ◀──────────┴────────────────────────────┘                                find again
+ *	huge wanted? ──yes──▶ aligned range empty? ──yes──▶ allocate 2^n ──▶ add ──▶ zero ──▶ done
+ *	  │ no                  │ no                          │ none free       │ somebody was first
+ *	  ▼                     ▼                             ▼ FILE_FALLBACK   ▼
+ *	allocate one ◀──────────┴─────────────────────────────┘                find again
+ *
+ * Adding takes one reference per small page and makes one multi-index entry.
  *
  * The size is looked at twice: before anything, and after the page was added, because truncation may have come between;
  * who adds a page beyond the end takes it out again.

@@ -121,7 +121,7 @@ size_t xa_node_bytes(const struct xarray *xa)
 
 struct xa_state xa_state_at(struct xarray *xa, unsigned long index, unsigned int order)
 {
-	struct xa_state xas = {0};
+	struct xa_state xas = { 0 };
 
 	xas.xa = xa;
 	xas_set_order(&xas, index, order);
@@ -1324,7 +1324,7 @@ static bool node_validate(struct xa_check *check, const struct xa_node *node, un
 
 bool xa_validate(const struct xarray *xa, char *ret_why, size_t why_len)
 {
-	struct xa_check check = {.xa = xa, .why = ret_why, .len = why_len};
+	struct xa_check check = { .xa = xa, .why = ret_why, .len = why_len };
 	const void *head = xa->xa_head;
 	unsigned int marks = 0;
 

@@ -4,6 +4,7 @@
  */
 #include <pagesim/world.h>
 
+#include <pagesim/address_space.h>
 #include <pagesim/alloc.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
@@ -13,10 +14,19 @@
 #include <pagesim/migrate.h>
 #include <pagesim/mm.h>
 #include <pagesim/mmap.h>
+#include <pagesim/reclaim.h>
 #include <pagesim/rmap.h>
 #include <pagesim/task.h>
 #include <pagesim/tlbflush.h>
 #include <pagesim/vmstat.h>
+
+static bool page_mapping_unevictable(struct address_space *mapping)
+{
+	return mapping_unevictable(mapping);
+}
+
+/* What the page layer asks of the page cache, which lies above it. */
+static const struct ps_page_ops page_ops = { .mapping_unevictable = page_mapping_unevictable };
 
 /* Everything that needs a current task. */
 static int init_layers(struct ps_machine *machine, const struct ps_world_settings *settings)
@@ -24,6 +34,8 @@ static int init_layers(struct ps_machine *machine, const struct ps_world_setting
 	struct ps_mem_settings mem = { .contents = settings->contents };
 	int error = ps_mem_init(machine, &mem);
 
+	if (!error)
+		ps_mem_set_page_ops(machine, &page_ops);
 	if (!error)
 		error = ps_files_init(machine);
 	if (!error)
@@ -39,11 +51,14 @@ static int init_layers(struct ps_machine *machine, const struct ps_world_setting
 		if (!machine->engines->recipe)
 			error = -EINVAL;
 	}
+	if (!error)
+		error = ps_reclaim_init(machine);
 	return error;
 }
 
 static void destroy_layers(struct ps_machine *machine)
 {
+	ps_reclaim_destroy(machine);
 	ps_engines_destroy(machine);
 	ps_faults_destroy(machine);
 	if (machine->files)
@@ -80,6 +95,7 @@ int ps_world_new(const struct ps_machine_spec *spec, const struct ps_world_setti
 		goto out_free;
 	world->boot->machine = world->machine;
 	world->boot->stats = world->stats;
+	world->stats->thp_pages = 1U << world->machine->pt_bits;
 	ps_task_enter(world->boot);
 	error = init_layers(world->machine, settings);
 	ps_task_leave();

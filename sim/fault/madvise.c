@@ -92,6 +92,9 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 	case PS_MADV_FREE:
 	case PS_MADV_COLD:
 		return madvise_lru(vma, start, end, advice == PS_MADV_FREE);
+	case PS_MADV_POPULATE_READ:
+	case PS_MADV_POPULATE_WRITE:
+		return populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);
 	case PS_MADV_WILLNEED:
 		return 0; /* no readahead: see differences */
 	default:
@@ -133,10 +136,6 @@ int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice)
 		mmap_write_lock(mm);
 	else
 		mmap_read_lock(mm);
-	if (advice == PS_MADV_POPULATE_READ || advice == PS_MADV_POPULATE_WRITE) {
-		error = populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);
-		goto out;
-	}
 	while (start < end) {
 		u64 next;
 
@@ -155,7 +154,6 @@ int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice)
 			break;
 		start = next;
 	}
-out:
 	if (write)
 		mmap_write_unlock(mm);
 	else

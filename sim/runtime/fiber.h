@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fiber is a stack and the place where its execution stopped. Switching is boost.context's job (two C entry points);
- * ours is to tell AddressSanitizer, ThreadSanitizer and valgrind, who otherwise take a new stack for a smashed one. The
- * host's own stack takes part as a fiber whose stack is not ours.
+ * A fiber is a stack and the place where its execution stopped. The switch is our own on x86-64 (fiber.c says why)
+ * and boost.context's elsewhere. AddressSanitizer, ThreadSanitizer and valgrind are told of every
+ * stack and switch; they would take a new stack for a smashed one. The host's own stack takes part as a fiber whose stack
+ * is not ours.
  *
  * A fiber whose task has ended is kept, stopped at the bottom of its stack, and goes on there with the next task: its
  * entry function is called once per task. So every call on the stack returns, which ThreadSanitizer counts on, and a
@@ -17,10 +18,10 @@ struct ps_fiber {
 	struct ps_fiber *next; /* in the pool */
 	void *context;         /* where it stopped; meaningless while it runs */
 	void (*entry)(void);
-	char *stack;           /* usable bytes, a guard page below; NULL: the host's */
+	char *stack; /* usable bytes, a guard page below; NULL: the host's */
 	size_t stack_bytes;
-	bool spoilt;           /* left with calls on its stack: begins anew */
-	void *asan_fake;       /* AddressSanitizer's fake stack while it does not run */
+	bool spoilt;     /* left with calls on its stack: begins anew */
+	void *asan_fake; /* AddressSanitizer's fake stack while it does not run */
 	const void *asan_bottom;
 	size_t asan_size;
 	void *tsan;

@@ -65,6 +65,16 @@ void ps_lock_report(struct ps_lock_report *report)
 		  report->lock);
 }
 
+/* One bit for each class whose holder may not sleep. */
+#define X(name, sleeps, text) | ((u64) !(sleeps) << name)
+static const u64 spin_classes = 0 PS_LOCK_CLASSES(X);
+#undef X
+
+static bool is_spin_class(enum lock_class lc)
+{
+	return (spin_classes >> lc) & 1;
+}
+
 /* The newest held lock for which the question is true; NULL if there is none. */
 static struct ps_held *find_held(struct ps_task *task,
 				 bool (*is)(const struct ps_held *h, const void *lock, int bit, int lc),
@@ -90,7 +100,7 @@ static bool is_not_above(const struct ps_held *h, const void *lock, int bit, int
 
 static bool is_spin(const struct ps_held *h, const void *lock, int bit, int lc)
 {
-	return !ps_lock_class_sleeps((enum lock_class)h->lclass);
+	return is_spin_class((enum lock_class)h->lclass);
 }
 
 static void report(enum ps_lock_report_kind kind, const void *lock, enum lock_class lc, const struct ps_site *at,
@@ -174,14 +184,14 @@ void ps_lock_acquired(const void *lock, int bit, enum lock_class lc, unsigned in
 							.bit = (short)bit,
 							.lclass = (unsigned char)lc,
 							.top = ps_max(below, (unsigned char)lc) };
-	self->nr_spins += !ps_lock_class_sleeps(lc);
+	self->nr_spins += is_spin_class(lc);
 }
 
 static void forget(struct ps_task *task, struct ps_held *h)
 {
 	u32 i = (u32)(h - task->held);
 
-	task->nr_spins -= !ps_lock_class_sleeps((enum lock_class)h->lclass);
+	task->nr_spins -= is_spin_class((enum lock_class)h->lclass);
 	for (task->nr_held--; i < task->nr_held; i++) {
 		unsigned char below = i ? task->held[i - 1].top : 0;
 
@@ -193,8 +203,10 @@ static void forget(struct ps_task *task, struct ps_held *h)
 bool ps_lock_check_release(const void *lock, int bit, enum lock_class lc, unsigned int flags, const struct ps_site *at)
 {
 	struct ps_task *self = ps_self();
-	struct ps_held *h = find_held(self, is_this, lock, bit, 0);
+	struct ps_held *h = self->nr_held ? &self->held[self->nr_held - 1] : NULL;
 
+	if (unlikely(!h || h->lock != lock || h->bit != bit))
+		h = find_held(self, is_this, lock, bit, 0);
 	if (likely(h)) {
 		forget(self, h);
 		return true;

@@ -86,11 +86,11 @@ struct ps_task {
 	struct ps_rng rng; /* shuffles */
 #else
 	struct ps_fiber *fiber; /* NULL: hosted */
-	ps_ns_t key;      /* when it is due, while in the heap */
-	u64 order;        /* among equal keys: id, behind everybody when it yields */
-	u32 heap_index;   /* + 1; 0: not in the heap */
-	bool timed;       /* in the heap only to wake at key */
-	bool in_schedule; /* sleeps in schedule(): wake_up_process() may make it due */
+	ps_ns_t key;            /* when it is due, while in the heap */
+	u64 order;              /* among equal keys: id, behind everybody when it yields */
+	u32 heap_index;         /* + 1; 0: not in the heap */
+	bool timed;             /* in the heap only to wake at key */
+	bool in_schedule;       /* sleeps in schedule(): wake_up_process() may make it due */
 	struct ps_waiter *joiners;
 	u32 mark; /* of a search through waiters */
 	u32 next_bit_hold;

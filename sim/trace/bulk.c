@@ -28,7 +28,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define BULK_HEAD "# pagesim bulk trace "
+#define BULK_HEAD    "# pagesim bulk trace "
 #define BULK_VERSION 1
 /* No line of a dump is longer. */
 #define LINE_MAX_BYTES (1u << 19)
@@ -52,7 +52,8 @@ static bool flush(struct out *o, GError **error)
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0) {
-			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot write: %s", o->name, g_strerror(errno));
+			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot write: %s", o->name,
+				    g_strerror(errno));
 			return false;
 		}
 		p += k;
@@ -195,13 +196,14 @@ bool ps_trace_dump(struct ps_trace_reader *r, int fd, const char *name, GError *
 
 enum { ACCESSES, READS, WRITES, FETCHES, RECORDS, EVENTS, TASKS, TIME, OWN_TOTALS };
 
-static const char *const names[OWN_TOTALS] = { "accesses", "reads", "writes", "fetches", "records", "events", "tasks", "time" };
+static const char *const names[OWN_TOTALS] = { "accesses", "reads",  "writes", "fetches",
+					       "records",  "events", "tasks",  "time" };
 
 struct bulk {
 	char *line; /* the current one, without its newline */
 	size_t room;
 	u32 number;
-	bool held; /* the current line is still to be used */
+	bool held;           /* the current line is still to be used */
 	u64 sum[OWN_TOTALS]; /* in the order of names[] */
 };
 
@@ -210,8 +212,8 @@ static bool wrong(struct ps_trace_reader *r, GError **error, const char *expecte
 	struct bulk *b = r->own;
 	char *found = g_utf8_make_valid(b->line, (gssize)strnlen(b->line, 60));
 
-	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: expected %s, found '%s'", r->name, b->number, expected,
-		    found);
+	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: expected %s, found '%s'", r->name, b->number,
+		    expected, found);
 	g_free(found);
 	return false;
 }
@@ -237,8 +239,9 @@ static bool next_line(struct ps_trace_reader *r, GError **error)
 			return false;
 		if (!k) {
 			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_TRUNCATED,
-				    "%s:%u: ends early at byte %" PRIu64 ": expected %s, found the end of the file", r->name, b->number,
-				    r->in.offset, n ? "the rest of a line" : "another line or 'end'");
+				    "%s:%u: ends early at byte %" PRIu64 ": expected %s, found the end of the file",
+				    r->name, b->number, r->in.offset,
+				    n ? "the rest of a line" : "another line or 'end'");
 			return false;
 		}
 		newline = memchr(bytes, '\n', k);
@@ -246,8 +249,8 @@ static bool next_line(struct ps_trace_reader *r, GError **error)
 		if (n + some + 1 > b->room) {
 			line = n + some < LINE_MAX_BYTES ? ps_realloc(b->line, 2 * (n + some + 1)) : NULL;
 			if (!line) {
-				g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: the line is too long", r->name,
-					    b->number);
+				g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: the line is too long",
+					    r->name, b->number);
 				return false;
 			}
 			b->line = line;
@@ -313,7 +316,8 @@ static bool skip(const char **at, const char *what)
 /* "VPN+PAGES" */
 static bool pages(const char **at, u64 *vpn, u64 *n)
 {
-	return digits(at, 16, vpn) && skip(at, "+") && number(at, n) && *vpn <= PS_TRACE_VPN_END && *n <= PS_TRACE_VPN_END - *vpn;
+	return digits(at, 16, vpn) && skip(at, "+") && number(at, n) && *vpn <= PS_TRACE_VPN_END &&
+	       *n <= PS_TRACE_VPN_END - *vpn;
 }
 
 /* Takes the escapes out of a name, in place. */
@@ -371,8 +375,8 @@ static bool read_header(struct ps_trace_reader *r, GError **error)
 		return wrong(r, error, "'" BULK_HEAD "1'");
 	if (version > BULK_VERSION) {
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_VERSION,
-			    "%s: written by a newer pagesim: expected bulk text version %d, found %" PRIu64, r->name, BULK_VERSION,
-			    version);
+			    "%s: written by a newer pagesim: expected bulk text version %d, found %" PRIu64, r->name,
+			    BULK_VERSION, version);
 		return false;
 	}
 	if (!header_line(r, "source", &r->source, error) || !header_line(r, "command", &r->command, error) ||
@@ -522,8 +526,8 @@ static bool read_end(struct ps_trace_reader *r, GError **error)
 			own |= 1u << i;
 			if (value != b->sum[i]) {
 				g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX,
-					    "%s:%u: expected the total of %s to be %" PRIu64 ", found %" PRIu64, r->name, b->number,
-					    names[i], b->sum[i], value);
+					    "%s:%u: expected the total of %s to be %" PRIu64 ", found %" PRIu64,
+					    r->name, b->number, names[i], b->sum[i], value);
 				return false;
 			}
 		}
@@ -539,8 +543,8 @@ static bool read_end(struct ps_trace_reader *r, GError **error)
 	if (left < 0)
 		return false;
 	if (left) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: expected the end of the file, found more", r->name,
-			    b->number + 1);
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX,
+			    "%s:%u: expected the end of the file, found more", r->name, b->number + 1);
 		return false;
 	}
 	return true;
@@ -559,8 +563,8 @@ static enum ps_trace_next bulk_next(struct ps_trace_reader *r, struct ps_trace_b
 		return read_end(r, error) ? PS_TRACE_END : PS_TRACE_FAILED;
 	memset(batch, 0, sizeof(*batch));
 	at = b->line + 1;
-	if (!number(&at, &time) || (skip(&at, "+") && (!number(&at, &batch->span) || batch->span > ~0ull - time)) || !skip(&at, " ") ||
-	    !number32(&at, &task) || task >= PS_TASK_MAX) {
+	if (!number(&at, &time) || (skip(&at, "+") && (!number(&at, &batch->span) || batch->span > ~0ull - time)) ||
+	    !skip(&at, " ") || !number32(&at, &task) || task >= PS_TASK_MAX) {
 		wrong(r, error, "'@TIME[+SPAN] TASK ...'");
 		return PS_TRACE_FAILED;
 	}
@@ -588,7 +592,9 @@ static enum ps_trace_next bulk_next(struct ps_trace_reader *r, struct ps_trace_b
 		if (*b->line != ' ')
 			break;
 		if (batch->n == PS_TRACE_BATCH_MAX || !read_record(r, batch->n)) {
-			wrong(r, error, batch->n == PS_TRACE_BATCH_MAX ? "at most 2048 records in a batch" : "a record ' PAGE rN[wM]'");
+			wrong(r, error,
+			      batch->n == PS_TRACE_BATCH_MAX ? "at most 2048 records in a batch"
+							     : "a record ' PAGE rN[wM]'");
 			return PS_TRACE_FAILED;
 		}
 		batch->n++;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Eight bytes a step with eight tables ("slicing by 8"): table k answers what a byte does to the checksum when k more
- * bytes follow it. About a byte a cycle or better on any processor, and a trace has few stored bytes.
+ * Where the processor has an instruction for it, that one, eight bytes at a time. Elsewhere
+ * eight bytes a step with eight tables ("slicing by 8"): table k answers what a byte does to the checksum when k more
+ * bytes follow it.
  *
  * Source: M. Kounavis, F. Berry, "A systematic approach to building high performance software-based CRC generators", 2005.
  */
@@ -28,7 +29,7 @@ static void fill_table(void)
 			table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 0xff];
 }
 
-u32 trace_crc32c(u32 crc, const void *bytes, size_t n)
+u32 trace_crc32c_tables(u32 crc, const void *bytes, size_t n)
 {
 	static gsize filled;
 	const u8 *p = bytes;
@@ -51,4 +52,30 @@ u32 trace_crc32c(u32 crc, const void *bytes, size_t n)
 	while (n--)
 		crc = crc >> 8 ^ table[0][(crc ^ *p++) & 0xff];
 	return ~crc;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) static u32 crc32c_instruction(u32 crc, const u8 *p, size_t n)
+{
+	u64 c = ~crc;
+
+	for (; n >= 8; n -= 8, p += 8) {
+		u64 v;
+
+		memcpy(&v, p, 8);
+		c = __builtin_ia32_crc32di(c, v);
+	}
+	while (n--)
+		c = __builtin_ia32_crc32qi((u32)c, *p++);
+	return ~(u32)c;
+}
+#endif
+
+u32 trace_crc32c(u32 crc, const void *bytes, size_t n)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2"))
+		return crc32c_instruction(crc, bytes, n);
+#endif
+	return trace_crc32c_tables(crc, bytes, n);
 }

@@ -11,4 +11,7 @@
 /** Checksum of @n bytes, continuing from @crc (0 to begin). The check value of "123456789" is 0xe3069283. */
 u32 trace_crc32c(u32 crc, const void *bytes, size_t n);
 
+/** The same without the help of the processor, wherever it runs. */
+u32 trace_crc32c_tables(u32 crc, const void *bytes, size_t n);
+
 #endif

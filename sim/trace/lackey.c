@@ -50,6 +50,7 @@ static void enter_process(struct ps_lackey *lackey, struct process *p)
 	/* Streams may still point to a process whose number is used again. */
 	if (old) {
 		process_exit(old);
+		g_hash_table_steal(lackey->processes, GUINT_TO_POINTER(p->pid));
 		g_ptr_array_add(lackey->graveyard, old);
 	}
 	g_hash_table_insert(lackey->processes, GUINT_TO_POINTER(p->pid), p);
@@ -83,6 +84,7 @@ static struct process *start_process(struct ps_lackey *lackey, u32 pid, u32 pare
 static void run(struct ps_lackey_stream *s, struct process *p, u32 thread)
 {
 	p->running = thread;
+	p->last_run = s->lackey->counts.lines;
 	s->process = p;
 	s->task = process_thread(p, thread)->task;
 }
@@ -91,8 +93,16 @@ static void run(struct ps_lackey_stream *s, struct process *p, u32 thread)
 static struct process *named_process(struct ps_lackey_stream *s, u32 pid)
 {
 	struct process *p = lackey_process(s->lackey, pid);
+	struct process *parent = s->awaited && !s->awaited->exited ? s->awaited : s->process;
 
-	return p && !p->exited ? p : start_process(s->lackey, pid, 0, "");
+	if (p && !p->exited)
+		return p;
+	/* In mixed text a child may be heard of before the line that announces it. */
+	if (s->forked && parent && !parent->exited) {
+		lackey_forked(s, parent, parent->running, pid);
+		return lackey_process(s->lackey, pid);
+	}
+	return start_process(s->lackey, pid, 0, "");
 }
 
 /* A line that shows what the last header was: of a program, unless @forked. */
@@ -116,16 +126,38 @@ static void settle(struct ps_lackey_stream *s)
 		settle_header(s, false);
 }
 
+/* Of the processes that live, the one we heard of last; NULL when none does. */
+static struct process *last_alive(struct ps_lackey *lackey)
+{
+	struct process *best = NULL;
+	GHashTableIter i;
+	gpointer value;
+
+	g_hash_table_iter_init(&i, lackey->processes);
+	while (g_hash_table_iter_next(&i, NULL, &value)) {
+		struct process *p = value;
+
+		/* The task decides between equals: the order of a hash table is none. */
+		if (!p->exited &&
+		    (!best || p->last_run > best->last_run || (p->last_run == best->last_run && p->task > best->task)))
+			best = p;
+	}
+	return best;
+}
+
 /* Memory lines without any idea whose they are. */
 static void settle_unknown(struct ps_lackey_stream *s)
 {
-	settle(s);
-	if (!s->process || s->process->exited) {
-		u32 pid = s->pid ? s->pid : s->process ? s->process->pid : 0;
-		struct process *p = named_process(s, pid);
+	struct process *p = NULL;
 
-		run(s, p, p->running);
-	}
+	settle(s);
+	if (s->process && !s->process->exited)
+		return;
+	if (!s->pid && s->process)
+		p = last_alive(s->lackey);
+	if (!p)
+		p = named_process(s, s->pid ? s->pid : s->process ? s->process->pid : 0);
+	run(s, p, p->running);
 }
 
 static struct ps_lackey_stream *stream_of(struct ps_lackey *lackey, u32 pid)
@@ -143,8 +175,11 @@ void lackey_forked(struct ps_lackey_stream *stream, struct process *parent, u32 
 {
 	struct ps_lackey *lackey = stream->lackey;
 	struct ps_lackey_stream *child = stream_of(lackey, pid);
-	struct process *p = process_fork(parent, thread, pid);
+	struct process *p = lackey_process(lackey, pid);
 
+	if (p && !p->exited)
+		return;
+	p = process_fork(parent, thread, pid);
 	enter_process(lackey, p);
 	stream->child = pid;
 	if (!stream->pid)
@@ -353,7 +388,7 @@ static void salvage(struct ps_lackey_stream *s, const char *line)
 static bool other_line(struct ps_lackey_stream *s, const char *line)
 {
 	const char *text;
-	u32 pid;
+	u32 pid, child;
 
 	if (!strncmp(line, "SYSCALL[", 8) && syscall_line(s, line + 8))
 		return true;
@@ -372,15 +407,18 @@ static bool other_line(struct ps_lackey_stream *s, const char *line)
 		result_line(s, line);
 		return true;
 	}
-	if (!*line)
+	/* The scheduler's trace has lines without a name in front. */
+	if (!*line || !strncmp(line, "SCHED", 5))
 		return true;
-	if (s->forked) {
-		if (!strncmp(line, "sys_", 4) || strstr(line, "-->"))
-			settle(s);
-		salvage(s, line);
-		return true;
+	if (!s->forked)
+		return false;
+	if (lackey_find_child(line, &pid, &child)) {
+		struct process *parent = named_process(s, pid);
+
+		lackey_forked(s, parent, parent->running, child);
 	}
-	return false;
+	salvage(s, line);
+	return true;
 }
 
 static bool fail_line(struct ps_lackey_stream *s, const char *line, size_t n, GError **error)
@@ -392,7 +430,8 @@ static bool fail_line(struct ps_lackey_stream *s, const char *line, size_t n, GE
 			*c = '?';
 	s->failed = true;
 	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX,
-		    "%s:%u: expected a line of lackey ('I  ADDRESS,SIZE', ' L ADDRESS,SIZE', ' S ...', ' M ...', 'SYSCALL[...' or "
+		    "%s:%u: expected a line of lackey ('I  ADDRESS,SIZE', ' L ADDRESS,SIZE', ' S ...', ' M ...', "
+		    "'SYSCALL[...' or "
 		    "'==PID== ...'), found '%s'",
 		    s->name, s->line, found);
 	g_free(found);
@@ -462,7 +501,8 @@ bool ps_lackey_feed(struct ps_lackey_stream *s, const char *bytes, size_t n, GEr
 	struct process *p;
 
 	if (s->failed) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: the text went wrong before", s->name, s->line);
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: the text went wrong before", s->name,
+			    s->line);
 		return false;
 	}
 	g_string_append_len(s->rest, bytes, (gssize)n);
@@ -496,7 +536,8 @@ bool ps_lackey_stream_end(struct ps_lackey_stream *s, GError **error)
 
 		s->failed = true;
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_TRUNCATED,
-			    "%s:%u: expected the rest of the line '%s', found the end of the text", s->name, s->line + 1, found);
+			    "%s:%u: expected the rest of the line '%s', found the end of the text", s->name,
+			    s->line + 1, found);
 		g_free(found);
 		return false;
 	}
@@ -608,7 +649,8 @@ static ssize_t read_more(struct ps_lackey_stream *s, size_t n, GError **error)
 		k = read(s->fd, s->rest->str + before, n);
 	} while (k < 0 && errno == EINTR);
 	if (k < 0)
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", s->name, g_strerror(errno));
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", s->name,
+			    g_strerror(errno));
 	g_string_set_size(s->rest, before + (size_t)MAX(k, 0));
 	return k;
 }
@@ -677,7 +719,8 @@ static bool introduce(struct ps_lackey_stream *s, u32 *parent, GError **error)
 
 static bool import_merged(struct ps_lackey *lackey, size_t n, GError **error)
 {
-	struct ps_lackey_stream **streams = (struct ps_lackey_stream **)lackey->streams->pdata + lackey->streams->len - n;
+	struct ps_lackey_stream **streams =
+		(struct ps_lackey_stream **)lackey->streams->pdata + lackey->streams->len - n;
 	u32 *parents = g_new0(u32, n);
 	struct ps_lackey_stream *s;
 	bool ok = true;
@@ -710,7 +753,8 @@ bool ps_lackey_import(struct ps_lackey *lackey, char *const *paths, size_t n, GE
 		s = ps_lackey_stream_new(lackey, standard_input ? "standard input" : paths[i], 0);
 		s->fd = standard_input ? STDIN_FILENO : open(paths[i], O_RDONLY | O_CLOEXEC);
 		if (s->fd < 0) {
-			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot open: %s", paths[i], g_strerror(errno));
+			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot open: %s", paths[i],
+				    g_strerror(errno));
 			ok = false;
 		}
 	}

@@ -65,13 +65,14 @@ struct process {
 	bool exited;
 	bool stack_known;
 	struct known known;
-	u64 stack_top;	 /* page; 0 = not known yet */
-	u64 heap_start;	 /* page; 0 = not known yet */
+	u64 stack_top;  /* page; 0 = not known yet */
+	u64 heap_start; /* page; 0 = not known yet */
 	u64 heap_end;
 	GHashTable *files;   /* fd -> struct open_file */
 	GHashTable *closing; /* set of fds that exec closes */
 	GHashTable *threads; /* valgrind's thread number -> struct thread */
-	u32 running;	     /* valgrind's number of the thread that runs */
+	u32 running;         /* valgrind's number of the thread that runs */
+	u64 last_run;        /* when a line was last known to be of it: lines read by then */
 };
 
 struct ps_lackey {
@@ -155,6 +156,8 @@ void process_close(struct process *p, s64 fd);
 
 /* ---- lackey_syscall.c ---- */
 
+/* "process 812 created child 813" somewhere in @text: sets both. */
+bool lackey_find_child(const char *text, u32 *parent, u32 *child);
 /* A line of thread @thread of @p, from behind "SYSCALL[pid,tid](nr)" to its end, which is a zero. */
 void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thread, const char *line);
 /* The result of the call thread @thread of @p is in: " --> [...] Success(0x..)". */

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* What a stack may grow to, and what may lie above the first stack pointer: the kernel's default limits. */
-#define STACK_PAGES	 2048
+#define STACK_PAGES       2048
 #define STACK_ABOVE_PAGES 64
 
 /* ---- known pages ---- */

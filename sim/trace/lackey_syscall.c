@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CLONE_VM_FLAG 0x100
+
 struct done {
 	struct ps_lackey_stream *stream;
 	struct process *p;
@@ -210,7 +212,8 @@ static void done_creat(const struct done *d)
 
 static void done_memfd(const struct done *d)
 {
-	opened(d, g_strconcat("memfd:", d->call->text ? d->call->text : "", NULL), d->call->argument[1] & 1 ? 02000000 : 0);
+	opened(d, g_strconcat("memfd:", d->call->text ? d->call->text : "", NULL),
+	       d->call->argument[1] & 1 ? 02000000 : 0);
 }
 
 static void done_close(const struct done *d)
@@ -442,7 +445,8 @@ static void parse_arguments(struct call *call, const char *at, const char *end, 
 		at += strspn(at, " (,");
 		if (at >= end)
 			return;
-		call->argument[i++] = !strncmp(at, "0x", 2) || hex ? strtoull(at, &stop, 16) : (u64)strtoll(at, &stop, 10);
+		call->argument[i++] =
+			!strncmp(at, "0x", 2) || hex ? strtoull(at, &stop, 16) : (u64)strtoll(at, &stop, 10);
 		if (stop == at)
 			return;
 		at = stop;
@@ -505,17 +509,21 @@ void lackey_result(struct ps_lackey_stream *stream, struct process *p, u32 threa
 	g_free(call.text);
 }
 
-/* "clone(fork): process 812 created child 813" */
-static bool find_child(const char *text, u32 *pid)
+bool lackey_find_child(const char *text, u32 *parent, u32 *child)
 {
-	const char *child = strstr(text, " created child ");
-	u64 v;
+	const char *process = strstr(text, ": process ");
+	u64 p, c;
+	char *end;
 
-	if (!child)
+	if (!process)
 		return false;
-	v = strtoull(child + strlen(" created child "), NULL, 10);
-	*pid = (u32)v;
-	return v > 0 && v < 1u << 31;
+	p = strtoull(process + strlen(": process "), &end, 10);
+	if (strncmp(end, " created child ", 15))
+		return false;
+	c = strtoull(end + 15, NULL, 10);
+	*parent = (u32)p;
+	*child = (u32)c;
+	return p && p < 1u << 31 && c && c < 1u << 31;
 }
 
 void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thread, const char *line)
@@ -525,7 +533,7 @@ void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thre
 	const char *open, *arrow, *close;
 	char plain[64];
 	size_t n;
-	u32 child;
+	u32 parent, child;
 
 	if (!strncmp(name, "...", 3)) {
 		lackey_result(stream, p, thread, name);
@@ -537,7 +545,8 @@ void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thre
 	if (!strncmp(name, "unimplemented", n)) {
 		const char *number = strstr(name, "syscall: ");
 
-		g_snprintf(plain, sizeof(plain), "number-%u", number ? (u32)strtoul(number + strlen("syscall: "), NULL, 10) : 0);
+		g_snprintf(plain, sizeof(plain), "number-%u",
+			   number ? (u32)strtoul(number + strlen("syscall: "), NULL, 10) : 0);
 	} else {
 		g_snprintf(plain, sizeof(plain), "%.*s", (int)MIN(n, sizeof(plain) - 1), name);
 	}
@@ -553,7 +562,7 @@ void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thre
 	open = strchr(name + n, '(');
 	arrow = g_strrstr(name, "-->");
 	close = arrow ? g_strrstr_len(name, arrow - name, ")") : strrchr(name, ')');
-	if (find_child(name, &child)) {
+	if (lackey_find_child(name, &parent, &child)) {
 		const char *text = strstr(name, ")   ");
 
 		close = text ? text : close;
@@ -566,6 +575,10 @@ void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thre
 	}
 	if (open && close)
 		parse_arguments(&t->call, open, close, t->call.kind && t->call.kind->hex);
+	/* From here on lines may be torn, the one that names the child first. */
+	if (!stream->pid && (!strcmp(plain, "fork") || !strcmp(plain, "vfork") ||
+			     (!strcmp(plain, "clone") && !(t->call.argument[0] & CLONE_VM_FLAG))))
+		stream->forked = true;
 	if (arrow)
 		lackey_result(stream, p, thread, arrow);
 }

@@ -50,7 +50,7 @@
  *     event:     the fields of its kind (enum ps_event_field), lowest bit first; numbers as varints, OTHER as task + 1
  *                (0 = none), ADVICE as is, NAME as a varint length and bytes
  *
- * payload of the index: for each frame 7 varints: bytes stored (section and payload), raw bytes, records, events,
+ * payload of the index: for each frame 6 varints: bytes stored (section and payload), raw bytes, records, events,
  * accesses, time since the previous frame's time; then the totals: varint length and bytes of the name, varint value.
  *
  * footer (once)
@@ -68,20 +68,20 @@
 
 #include <string.h>
 
-#define PGT_MAGIC	  "\x89PGT\r\n\x1a\n"
-#define PGT_MAGIC_BYTES	  8
+#define PGT_MAGIC         "\x89PGT\r\n\x1a\n"
+#define PGT_MAGIC_BYTES   8
 #define PGT_HEADER_FIXED  24
-#define PGT_HEADER_MAX	  (1u << 20)
+#define PGT_HEADER_MAX    (1u << 20)
 #define PGT_SECTION_BYTES 64
 #define PGT_FOOTER_BYTES  32
 
-#define PGT_FRAME_MAGIC	 0x4d415246u /* FRAM */
-#define PGT_INDEX_MAGIC	 0x58444e49u /* INDX */
+#define PGT_FRAME_MAGIC  0x4d415246u /* FRAM */
+#define PGT_INDEX_MAGIC  0x58444e49u /* INDX */
 #define PGT_FOOTER_MAGIC 0x4c494154u /* TAIL */
 
 /* A frame is closed at this many records, or when its items reach this many bytes. */
 #define PGT_FRAME_RECORDS (1u << 17)
-#define PGT_FRAME_ITEMS	  (1u << 20)
+#define PGT_FRAME_ITEMS   (1u << 20)
 /* No name is longer: an event always fits into a frame. */
 #define PGT_NAME_MAX 65535u
 /* What a reader refuses to allocate for: no writer makes payloads of more than a fraction of this. */

@@ -44,7 +44,7 @@ struct pgt {
 	u64 time; /* end of the last item */
 
 	u64 first_frame; /* offset behind the header */
-	u32 next_frame; /* number the next section must have */
+	u32 next_frame;  /* number the next section must have */
 	bool from_start; /* every frame so far was read: sums can be compared with the index */
 	u64 sum_records, sum_accesses, sum_events;
 	bool index_known;
@@ -52,8 +52,7 @@ struct pgt {
 	size_t name_room;
 };
 
-static bool damaged(struct ps_trace_reader *r, u64 offset, GError **error, const char *format, ...)
-	G_GNUC_PRINTF(4, 5);
+static bool damaged(struct ps_trace_reader *r, u64 offset, GError **error, const char *format, ...) G_GNUC_PRINTF(4, 5);
 
 static bool damaged(struct ps_trace_reader *r, u64 offset, GError **error, const char *format, ...)
 {
@@ -63,8 +62,8 @@ static bool damaged(struct ps_trace_reader *r, u64 offset, GError **error, const
 	va_start(args, format);
 	message = g_strdup_vprintf(format, args);
 	va_end(args);
-	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_DAMAGED, "%s: damaged at byte %" G_GUINT64_FORMAT ": %s", r->name,
-		    offset, message);
+	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_DAMAGED, "%s: damaged at byte %" G_GUINT64_FORMAT ": %s",
+		    r->name, offset, message);
 	g_free(message);
 	return false;
 }
@@ -79,8 +78,9 @@ static bool take(struct ps_trace_reader *r, void *to, size_t n, const char *what
 	if ((size_t)k == n)
 		return true;
 	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_TRUNCATED,
-		    "%s: ends early at byte %" G_GUINT64_FORMAT ": expected %s (%zu more bytes), found the end of the file", r->name,
-		    r->in.offset, what, n - (size_t)k);
+		    "%s: ends early at byte %" G_GUINT64_FORMAT
+		    ": expected %s (%zu more bytes), found the end of the file",
+		    r->name, r->in.offset, what, n - (size_t)k);
 	return false;
 }
 
@@ -131,8 +131,8 @@ static bool read_header(struct ps_trace_reader *r, struct pgt *f, GError **error
 	version = fixed[8] | (u32)fixed[9] << 8;
 	if (version > PS_PGT_VERSION) {
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_VERSION,
-			    "%s: written by a newer pagesim: expected format version %u or older, found %u", r->name, PS_PGT_VERSION,
-			    version);
+			    "%s: written by a newer pagesim: expected format version %u or older, found %u", r->name,
+			    PS_PGT_VERSION, version);
 		return false;
 	}
 	if (!version)
@@ -195,7 +195,8 @@ static bool check_section(struct ps_trace_reader *r, struct pgt_section *s, cons
 	if (s->magic == PGT_INDEX_MAGIC)
 		return true;
 	columns = (u64)s->items + s->pages + (u64)s->records * (pgt_rank_bytes(s->distinct) + 2);
-	if (s->records > PGT_FRAME_RECORDS || s->distinct > s->records || (s->records && !s->distinct) || columns > s->raw)
+	if (s->records > PGT_FRAME_RECORDS || s->distinct > s->records || (s->records && !s->distinct) ||
+	    columns > s->raw)
 		return damaged(r, offset, error, "the columns of the frame do not fit its payload");
 	return true;
 }
@@ -222,7 +223,12 @@ static bool read_pages(struct pgt *f, const u8 *at, const u8 *end, u32 distinct)
 	u64 page = 0, step;
 
 	for (u32 i = 0; i < distinct; i++) {
-		if (!pgt_get_varint(&at, end, &step) || (i && !step) || step >= PS_TRACE_VPN_END)
+		/* Neighbours are near in most traces: one byte. */
+		if (likely(at < end && *at < 128))
+			step = *at++;
+		else if (!pgt_get_varint(&at, end, &step) || step >= PS_TRACE_VPN_END)
+			return false;
+		if (i && !step)
 			return false;
 		page += step;
 		if (page >= PS_TRACE_VPN_END)
@@ -276,8 +282,8 @@ static void add_frame(struct ps_trace_reader *r, struct pgt *f)
 
 /* ---- index and footer ---- */
 
-static bool parse_index(struct ps_trace_reader *r, const u8 *at, const u8 *end, const struct pgt_section *s, u64 first_frame,
-			u64 index_offset, GArray *frames)
+static bool parse_index(struct ps_trace_reader *r, const u8 *at, const u8 *end, const struct pgt_section *s,
+			u64 first_frame, u64 index_offset, GArray *frames)
 {
 	u64 offset = first_frame, time = 0;
 
@@ -342,10 +348,12 @@ static bool use_index(struct ps_trace_reader *r, struct pgt *f, const struct pgt
 static bool check_footer(struct ps_trace_reader *r, const u8 *bytes, u64 footer_offset, u64 *ret_index, u32 *ret_frames,
 			 GError **error)
 {
-	if (trace_crc32c(0, bytes, 28) != pgt_get32(bytes + 28) || pgt_get32(bytes) != PGT_FOOTER_MAGIC || pgt_get32(bytes + 24))
+	if (trace_crc32c(0, bytes, 28) != pgt_get32(bytes + 28) || pgt_get32(bytes) != PGT_FOOTER_MAGIC ||
+	    pgt_get32(bytes + 24))
 		return damaged(r, footer_offset, error, "expected the footer, found something else");
 	if (pgt_get64(bytes + 16) != footer_offset)
-		return damaged(r, footer_offset, error, "the footer belongs at byte %" G_GUINT64_FORMAT, pgt_get64(bytes + 16));
+		return damaged(r, footer_offset, error, "the footer belongs at byte %" G_GUINT64_FORMAT,
+			       pgt_get64(bytes + 16));
 	*ret_index = pgt_get64(bytes + 8);
 	*ret_frames = pgt_get32(bytes + 4);
 	return true;
@@ -361,7 +369,8 @@ static bool read_end(struct ps_trace_reader *r, struct pgt *f, const struct pgt_
 	u32 frames = 0;
 
 	if (s->number != f->next_frame)
-		return damaged(r, offset, error, "the index is of %u frames, but %u came before it", s->number, f->next_frame);
+		return damaged(r, offset, error, "the index is of %u frames, but %u came before it", s->number,
+			       f->next_frame);
 	if (!use_index(r, f, s, offset, error))
 		return false;
 	if (f->from_start && (f->sum_records != ps_trace_reader_total(r, "records", ~0ull) ||
@@ -420,14 +429,15 @@ static void decode_ranks1(u64 *restrict vpn, const u8 *restrict rank, u32 n, con
 		vpn[i] = page[rank[i]];
 }
 
-static void decode_ranks2(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, u32 n, const u64 *restrict page)
+static void decode_ranks2(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, u32 n,
+			  const u64 *restrict page)
 {
 	for (u32 i = 0; i < n; i++)
 		vpn[i] = page[low[i] | (u32)high[i] << 8];
 }
 
-static void decode_ranks3(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, const u8 *restrict top, u32 n,
-			  const u64 *restrict page)
+static void decode_ranks3(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, const u8 *restrict top,
+			  u32 n, const u64 *restrict page)
 {
 	for (u32 i = 0; i < n; i++)
 		vpn[i] = page[(low[i] | (u32)high[i] << 8 | (u32)top[i] << 16) & (RANKS - 1)];
@@ -651,7 +661,8 @@ static enum ps_trace_next pgt_next(struct ps_trace_reader *r, struct ps_trace_ba
 		return PS_TRACE_BATCH;
 	}
 	if (!pgt_get_varint(&f->item, f->items_end, &n) || !pgt_get_varint(&f->item, f->items_end, &span) || !n ||
-	    n > PS_TRACE_BATCH_MAX || n > f->section.records - f->record || __builtin_add_overflow(f->time, span, &f->time))
+	    n > PS_TRACE_BATCH_MAX || n > f->section.records - f->record ||
+	    __builtin_add_overflow(f->time, span, &f->time))
 		goto bad_item;
 	if (!decode_batch(r, f, (u32)n, error))
 		return PS_TRACE_FAILED;
@@ -677,12 +688,14 @@ static bool pread_all(struct ps_trace_reader *r, void *to, size_t n, u64 offset,
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0) {
-			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", r->name, g_strerror(errno));
+			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", r->name,
+				    g_strerror(errno));
 			return false;
 		}
 		if (!k) {
 			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_TRUNCATED,
-				    "%s: ends early at byte %" G_GUINT64_FORMAT ": expected the index", r->name, offset);
+				    "%s: ends early at byte %" G_GUINT64_FORMAT ": expected the index", r->name,
+				    offset);
 			return false;
 		}
 		p += k;
@@ -714,7 +727,8 @@ static bool pgt_load_index(struct ps_trace_reader *r, GError **error)
 	}
 	if (size < PGT_FOOTER_BYTES + PGT_SECTION_BYTES) {
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_TRUNCATED,
-			    "%s: ends early at byte %" G_GINT64_FORMAT ": expected an index and a footer", r->name, (s64)size);
+			    "%s: ends early at byte %" G_GINT64_FORMAT ": expected an index and a footer", r->name,
+			    (s64)size);
 		return false;
 	}
 	if (!pread_all(r, footer, sizeof(footer), (u64)size - PGT_FOOTER_BYTES, error) ||
@@ -724,7 +738,8 @@ static bool pgt_load_index(struct ps_trace_reader *r, GError **error)
 		return damaged(r, (u64)size - PGT_FOOTER_BYTES, error, "the footer points elsewhere");
 	if (!pread_all(r, head, sizeof(head), index, error) || !check_section(r, &s, head, index, error))
 		return false;
-	if (s.magic != PGT_INDEX_MAGIC || s.number != frames || index + PGT_SECTION_BYTES + s.stored + PGT_FOOTER_BYTES != (u64)size)
+	if (s.magic != PGT_INDEX_MAGIC || s.number != frames ||
+	    index + PGT_SECTION_BYTES + s.stored + PGT_FOOTER_BYTES != (u64)size)
 		return damaged(r, index, error, "expected the index");
 	/* The frame being read stays: the index is unpacked into memory of its own. */
 	f->raw = f->stored = NULL;
@@ -747,13 +762,14 @@ static bool pgt_seek(struct ps_trace_reader *r, size_t index, GError **error)
 	u64 offset;
 
 	if (!f->index_known || index >= r->frames->len) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: no frame %zu: the index has %u", r->name, index,
-			    f->index_known ? r->frames->len : 0);
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: no frame %zu: the index has %u",
+			    r->name, index, f->index_known ? r->frames->len : 0);
 		return false;
 	}
 	offset = g_array_index(r->frames, struct ps_trace_frame, index).offset;
 	if (lseek(r->in.fd, (off_t)offset, SEEK_SET) < 0) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot seek: %s", r->name, g_strerror(errno));
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot seek: %s", r->name,
+			    g_strerror(errno));
 		return false;
 	}
 	r->in.offset = offset;

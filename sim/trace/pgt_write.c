@@ -62,7 +62,7 @@ struct ps_trace_writer {
 	bool in_batch;
 	u32 batch_start;
 	u32 fold_from;
-	u32 last_data;	/* newest record of its class in the batch, or n when there is none to fold into */
+	u32 last_data; /* newest record of its class in the batch, or n when there is none to fold into */
 	u32 last_fetch;
 	u32 task;
 	u64 batch_time;
@@ -250,7 +250,8 @@ struct ps_trace_writer *ps_trace_writer_new(int fd, const char *name, const stru
 	w->last_data = w->last_fetch = NO_RECORD;
 	w->totals = g_array_new(false, false, sizeof(struct total));
 	if (w->fold > 64 || w->frame_records > PGT_FRAME_RECORDS || settings->level > ZSTD_maxCLevel()) {
-		fail(w, PS_TRACE_ERROR_ARGUMENT, "cannot write with fold %u, %u records a frame and compression level %d", w->fold,
+		fail(w, PS_TRACE_ERROR_ARGUMENT,
+		     "cannot write with fold %u, %u records a frame and compression level %d", w->fold,
 		     w->frame_records, settings->level);
 		goto out_free;
 	}
@@ -448,8 +449,7 @@ static void close_frame(struct ps_trace_writer *w)
 	s.distinct = rank_pages(w);
 
 	w->payload.n = 0;
-	if (!reserve(w, &w->payload,
-		     w->items.n + (size_t)s.distinct * PGT_VARINT_MAX + (size_t)w->n * (3 + 2 + 2 * 3)))
+	if (!reserve(w, &w->payload, w->items.n + (size_t)s.distinct * PGT_VARINT_MAX + (size_t)w->n * (3 + 2 + 2 * 3)))
 		goto out_empty;
 	put_bytes(&w->payload, w->items.bytes, w->items.n);
 	for (u32 i = 0; i < s.distinct; i++) {
@@ -557,7 +557,8 @@ static u32 new_record(struct ps_trace_writer *w, u32 task, u64 vpn, u64 time)
 	}
 	if (!w->in_batch) {
 		if (task >= PS_TASK_MAX) {
-			fail(w, PS_TRACE_ERROR_ARGUMENT, "task %u is beyond the last possible one, %u", task, PS_TASK_MAX - 1);
+			fail(w, PS_TRACE_ERROR_ARGUMENT, "task %u is beyond the last possible one, %u", task,
+			     PS_TASK_MAX - 1);
 			return NO_RECORD;
 		}
 		w->in_batch = true;
@@ -647,8 +648,10 @@ void ps_trace_writer_event(struct ps_trace_writer *w, const struct ps_event *e)
 
 	if (w->error)
 		return;
-	if ((u32)e->kind >= PS_EVENT_KINDS || e->task >= PS_TASK_MAX || (e->other >= PS_TASK_MAX && e->other != PS_TASK_NONE)) {
-		fail(w, PS_TRACE_ERROR_ARGUMENT, "event %u of task %u cannot be written", (unsigned int)e->kind, e->task);
+	if ((u32)e->kind >= PS_EVENT_KINDS || e->task >= PS_TASK_MAX ||
+	    (e->other >= PS_TASK_MAX && e->other != PS_TASK_NONE)) {
+		fail(w, PS_TRACE_ERROR_ARGUMENT, "event %u of task %u cannot be written", (unsigned int)e->kind,
+		     e->task);
 		return;
 	}
 	set_now(w, e->time);

@@ -15,7 +15,7 @@
 struct input {
 	int fd;
 	const char *name;
-	u64 offset; /* of the next byte handed out, from where reading began */
+	u64 offset;   /* of the next byte handed out, from where reading began */
 	size_t at, n; /* unread part of buffer: [at, n) */
 	bool ended;
 	u8 buffer[INPUT_BYTES];

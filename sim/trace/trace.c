@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-G_DEFINE_QUARK(pagesim-trace-error-quark, ps_trace_error)
+G_DEFINE_QUARK(pagesim - trace - error - quark, ps_trace_error)
 
 static const struct {
 	int value;

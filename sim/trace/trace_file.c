@@ -27,7 +27,8 @@ static ssize_t read_some(struct input *in, void *to, size_t n, GError **error)
 		k = read(in->fd, to, n);
 	} while (k < 0 && errno == EINTR);
 	if (k < 0)
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", in->name, g_strerror(errno));
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", in->name,
+			    g_strerror(errno));
 	if (k == 0)
 		in->ended = true;
 	return k;
@@ -168,8 +169,8 @@ enum ps_trace_form ps_trace_form_of(const char *path, GError **error)
 	ssize_t n = fd < 0 ? -1 : look(fd, bytes);
 
 	if (n < 0)
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot %s: %s", path, fd < 0 ? "open" : "read",
-			    g_strerror(errno));
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot %s: %s", path,
+			    fd < 0 ? "open" : "read", g_strerror(errno));
 	else
 		form = !n && isatty(fd) ? PS_FORM_SCRIPT : ps_trace_sniff(bytes, (size_t)n);
 	if (fd > STDIN_FILENO)
@@ -341,7 +342,8 @@ u64 ps_trace_reader_total(const struct ps_trace_reader *r, const char *name, u64
 bool ps_trace_reader_load_index(struct ps_trace_reader *r, GError **error)
 {
 	if (!r->ops->load_index) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: only binary traces have an index", r->name);
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: only binary traces have an index",
+			    r->name);
 		return false;
 	}
 	return r->ops->load_index(r, error);
@@ -356,7 +358,8 @@ const struct ps_trace_frame *ps_trace_reader_frames(const struct ps_trace_reader
 bool ps_trace_reader_seek(struct ps_trace_reader *r, size_t index, GError **error)
 {
 	if (!r->ops->seek) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: only binary traces have frames", r->name);
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: only binary traces have frames",
+			    r->name);
 		return false;
 	}
 	if (!r->ops->seek(r, index, error))
@@ -377,7 +380,8 @@ u64 ps_trace_reader_position(const struct ps_trace_reader *r, u64 *size)
 
 bool ps_trace_copy(struct ps_trace_reader *r, struct ps_trace_writer *w, GError **error)
 {
-	static const char *const own[] = { "accesses", "reads", "writes", "fetches", "records", "events", "tasks", "time" };
+	static const char *const own[] = { "accesses", "reads",  "writes", "fetches",
+					   "records",  "events", "tasks",  "time" };
 	const struct ps_trace_total *totals;
 	struct ps_trace_batch b;
 	enum ps_trace_next next;

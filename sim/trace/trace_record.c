@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define RECEIVE_BYTES (1u << 20)
-#define NAP_NS	      100000
+#define NAP_NS        100000
 #define SPARE_FDS     32
 
 struct recording {
@@ -77,7 +77,8 @@ static char **make_argv(const struct ps_record_settings *settings, int log_at)
 {
 	GPtrArray *argv = g_ptr_array_new();
 	static const char *const options[] = {
-		"--tool=lackey", "--trace-mem=yes", "--trace-syscalls=yes", "--trace-sched=yes", "--trace-children=yes", "--basic-counts=no",
+		"--tool=lackey",     "--trace-mem=yes",      "--trace-syscalls=yes",
+		"--trace-sched=yes", "--trace-children=yes", "--basic-counts=no",
 		"--vgdb=no",
 	};
 
@@ -129,7 +130,8 @@ static bool start(struct recording *rec, const struct ps_record_settings *settin
 		waitpid(rec->child, NULL, 0);
 		rec->child = -1;
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "cannot run '%s': %s%s", argv[0], g_strerror(why),
-			    why == ENOENT ? " (programs are recorded with valgrind: install the package valgrind)" : "");
+			    why == ENOENT ? " (programs are recorded with valgrind: install the package valgrind)"
+					  : "");
 	}
 	close(report[0]);
 	g_strfreev(argv);

@@ -23,9 +23,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TASK_NAME_MAX	23 /* comm of struct task_struct holds 24 */
+#define TASK_NAME_MAX   23 /* comm of struct task_struct holds 24 */
 #define REGION_NAME_MAX 63
-#define NODE_WORD_MAX	1000000
+#define NODE_WORD_MAX   1000000
 
 struct parser {
 	struct ps_script script;
@@ -87,7 +87,8 @@ static const char *keep_word(struct parser *p, const char *word)
 
 static const void *keep_array(struct parser *p, GArray *array)
 {
-	const void *kept = array->len ? keep(p, array->data, (size_t)array->len * g_array_get_element_size(array)) : NULL;
+	const void *kept =
+		array->len ? keep(p, array->data, (size_t)array->len * g_array_get_element_size(array)) : NULL;
 
 	g_array_free(array, true);
 	return kept;
@@ -392,7 +393,7 @@ static struct ps_node_list parse_nodes(struct parser *p, bool weighted)
 }
 
 static const char *const policy_words[] = {
-	[PS_POLICY_DEFAULT] = "default",	 [PS_POLICY_BIND] = "bind",	    [PS_POLICY_PREFERRED] = "preferred",
+	[PS_POLICY_DEFAULT] = "default",       [PS_POLICY_BIND] = "bind",         [PS_POLICY_PREFERRED] = "preferred",
 	[PS_POLICY_INTERLEAVE] = "interleave", [PS_POLICY_WEIGHTED] = "weighted",
 };
 
@@ -513,7 +514,8 @@ static void parse_mmap(struct parser *p)
 		else if (file && !strncmp(word, "at=", 3))
 			st->number = parse_number_in(p, word + 3, "at=PAGE");
 		else
-			fail(p, "expected %sshared, private, ro, rw, none or populate, found '%s'", file ? "at=PAGE, " : "", word);
+			fail(p, "expected %sshared, private, ro, rw, none or populate, found '%s'",
+			     file ? "at=PAGE, " : "", word);
 	}
 }
 
@@ -526,8 +528,11 @@ static void parse_madvise(struct parser *p)
 	p->st.advice = ps_advice_from_word(word);
 	/* Advice that only tunes readahead means nothing here and is no word of the language. */
 	if (p->st.advice < PS_ADVICE_WILLNEED)
-		fail(p, "expected an advice (hugepage, nohugepage, dontneed, free, cold, pageout, willneed, populate_read, "
-			"populate_write, collapse, remove, dontfork, dofork, mergeable, unmergeable), found '%s'", word);
+		fail(p,
+		     "expected an advice (hugepage, nohugepage, dontneed, free, cold, pageout, willneed, "
+		     "populate_read, "
+		     "populate_write, collapse, remove, dontfork, dofork, mergeable, unmergeable), found '%s'",
+		     word);
 }
 
 static void parse_mbind(struct parser *p)
@@ -776,7 +781,8 @@ static void parse_verb(struct parser *p)
 
 	if (find_verb(p, PS_SUBJECT_SCRIPT, word)) {
 		if (st->racer && !p->failed)
-			fail(p, "expected a statement of a task or the kernel behind '%s:', found '%s'", st->racer, word);
+			fail(p, "expected a statement of a task or the kernel behind '%s:', found '%s'", st->racer,
+			     word);
 	} else if (!strcmp(word, "kernel")) {
 		st->subject = "kernel";
 		word = next(p, "a verb of the kernel");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine with memory and files, and one hosted task: the page layer's scene plus machine->files. Teardown validates all
- * files against all counters, frees them, and proves that no page, no byte of host memory is left.
+ * A machine with memory and files, and one hosted task: the page layer's scene plus machine->files. Teardown validates
+ * all files against all counters, frees them, and proves that no page, no byte of host memory is left.
  */
 #ifndef PS_TESTS_CACHE_SCENE_H
 #define PS_TESTS_CACHE_SCENE_H
@@ -49,14 +49,14 @@ static inline int cache_setup_with(void **state, const struct scene_spec *spec)
 		return -1;
 	current->stats->thp_pages = (u32)HPAGE_PMD_NR;
 	cache_warnings = 0;
-	ps_bug_set_handler((struct ps_bug_handler){hear_warning, NULL});
+	ps_bug_set_handler((struct ps_bug_handler){ hear_warning, NULL });
 	return ps_files_init(this_machine());
 }
 
 /* Two nodes of 64 MiB, 9-bit tables: huge pages have 512 pages. */
 static inline int two_nodes(void **state)
 {
-	const struct scene_spec spec = {.nr_nodes = 2, .pages = {16384, 16384}, .cpus = {1, 1}};
+	const struct scene_spec spec = { .nr_nodes = 2, .pages = { 16384, 16384 }, .cpus = { 1, 1 } };
 
 	return cache_setup_with(state, &spec);
 }
@@ -64,7 +64,7 @@ static inline int two_nodes(void **state)
 /* 2-bit levels: nodes of the index have 4 slots, huge pages 4 pages. */
 static inline int tiny(void **state)
 {
-	const struct scene_spec spec = {.nr_nodes = 2, .pages = {256, 256}, .cpus = {1, 1}, .pt_bits = 2};
+	const struct scene_spec spec = { .nr_nodes = 2, .pages = { 256, 256 }, .cpus = { 1, 1 }, .pt_bits = 2 };
 
 	return cache_setup_with(state, &spec);
 }
@@ -77,7 +77,7 @@ static inline int cache_teardown(void **state)
 	assert_files_valid();
 	ps_files_destroy(this_machine());
 	err = scene_teardown(state);
-	ps_bug_set_handler((struct ps_bug_handler){NULL, NULL});
+	ps_bug_set_handler((struct ps_bug_handler){ NULL, NULL });
 	assert_int_equal(cache_warnings, 0);
 	return err;
 }
@@ -122,9 +122,10 @@ static inline struct page *cached_page(struct inode *inode, pgoff_t index, u64 w
 /* ---- one preemption, everywhere ---- */
 
 /*
- * Two tasks. The victim runs; at its k-th schedule point the intruder runs to its end (or until it must wait for the victim),
- * then the victim goes on. With k from 1 to the number of points the victim has, every race that takes one preemption is
- * tried, each exactly once. Each k gets a fresh machine: @prepare makes the scene, @check looks at what is left; both run alone.
+ * Two tasks. The victim runs; at its k-th schedule point the intruder runs to its end (or until it must wait for the
+ * victim), then the victim goes on. With k from 1 to the number of points the victim has, every race that takes one
+ * preemption is tried, each exactly once. Each k gets a fresh machine: @prepare makes the scene, @check looks at what
+ * is left; both run alone.
  */
 struct preemption {
 	struct ps_listener listener;
@@ -162,7 +163,7 @@ static inline void preemption_intruder(void *arg)
 static inline unsigned long preempt_everywhere(void (*prepare)(void), void (*victim)(void), void (*intruder)(void),
 					       void (*check)(void))
 {
-	const struct scene_spec spec = {.nr_nodes = 1, .pages = {256}, .cpus = {2}, .pt_bits = 2};
+	const struct scene_spec spec = { .nr_nodes = 1, .pages = { 256 }, .cpus = { 2 }, .pt_bits = 2 };
 	unsigned long k;
 
 	for (k = 1;; k++) {
@@ -172,10 +173,9 @@ static inline unsigned long preempt_everywhere(void (*prepare)(void), void (*vic
 		assert_int_equal(cache_setup_with(&scene, &spec), 0);
 		s = (struct scene *)scene;
 		prepare();
-		preemption = (struct preemption){.listener = {preemption_step},
-						 .victim_fn = victim,
-						 .intruder_fn = intruder,
-						 .at = k};
+		preemption = (struct preemption){
+			.listener = { preemption_step }, .victim_fn = victim, .intruder_fn = intruder, .at = k
+		};
 		/* The first task made is the first to run; without a preemption the intruder runs second. */
 		preemption.victim = ps_task_new(s->rt, "victim", preemption_victim, NULL);
 		preemption.intruder = ps_task_new(s->rt, "intruder", preemption_intruder, NULL);
@@ -196,6 +196,6 @@ static inline unsigned long preempt_everywhere(void (*prepare)(void), void (*vic
 }
 
 #define on_two_nodes(test) cmocka_unit_test_setup_teardown(test, two_nodes, cache_teardown)
-#define on_tiny(test)	   cmocka_unit_test_setup_teardown(test, tiny, cache_teardown)
+#define on_tiny(test)      cmocka_unit_test_setup_teardown(test, tiny, cache_teardown)
 
 #endif

@@ -166,8 +166,9 @@ static void what_was_written_is_read_back_after_eviction(void **state)
 
 static int bytes_setup(void **state)
 {
-	const struct scene_spec spec = {.nr_nodes = 1, .pages = {256}, .cpus = {1}, .pt_bits = 2,
-					.contents = PS_CONTENTS_BYTES};
+	const struct scene_spec spec = {
+		.nr_nodes = 1, .pages = { 256 }, .cpus = { 1 }, .pt_bits = 2, .contents = PS_CONTENTS_BYTES
+	};
 
 	return cache_setup_with(state, &spec);
 }
@@ -238,10 +239,13 @@ static void note_unmap(struct address_space *mapping, pgoff_t start, pgoff_t nr,
 	unmapped[nr_unmapped++].pages_cached = mapping->nrpages;
 }
 
-/* Expect: truncation unmaps before and after it removes, private copies too; a hole only before, and spares the copies. */
+/*
+ * Expect: truncation unmaps before and after it removes, private copies too; a hole only before, and spares the
+ * copies.
+ */
 static void page_tables_are_told_in_order(void **state)
 {
-	static const char *const paths[] = {"/d/a", "/t/a"};
+	static const char *const paths[] = { "/d/a", "/t/a" };
 
 	(void)state;
 	files()->hooks.unmap_mapping_pages = note_unmap;
@@ -299,9 +303,9 @@ static struct page *node_1(void *arg, struct address_space *mapping, pgoff_t ind
 
 static void pages_come_from_where_the_caller_says(void **state)
 {
-	static const char *const paths[] = {"/d/a", "/t/a"};
+	static const char *const paths[] = { "/d/a", "/t/a" };
 	int asked = 0;
-	const struct ps_page_source source = {.alloc = node_1, .arg = &asked};
+	const struct ps_page_source source = { .alloc = node_1, .arg = &asked };
 	u64 word;
 
 	(void)state;
@@ -415,8 +419,8 @@ static void random_file_op(struct inode *inode, struct file_model *m, struct ps_
 static void random_files(unsigned int seeds, unsigned int steps)
 {
 	for (u64 seed = 1; seed <= seeds; seed++) {
-		struct inode *inodes[3] = {file("/d/x"), file("/t/x"), file("/d/y")};
-		struct file_model models[3] = {{{0}, 0}};
+		struct inode *inodes[3] = { file("/d/x"), file("/t/x"), file("/d/y") };
+		struct file_model models[3] = { { { 0 }, 0 } };
 		struct ps_rng rng;
 
 		files()->tmpfs_huge = SHMEM_HUGE_ADVISE;
@@ -577,7 +581,8 @@ static void calls_beside_each_other_keep_every_invariant(void **state)
 	(void)state;
 	for (u64 seed = 1; seed <= 16; seed++) {
 		const struct scene_spec spec = {
-			.nr_nodes = 2, .pages = {512, 256}, .cpus = {1, 1}, .pt_bits = 2, .shuffle = 9000};
+			.nr_nodes = 2, .pages = { 512, 256 }, .cpus = { 1, 1 }, .pt_bits = 2, .shuffle = 9000
+		};
 		struct scene *s;
 		void *scene = NULL;
 
@@ -590,7 +595,8 @@ static void calls_beside_each_other_keep_every_invariant(void **state)
 		shared_files[0]->i_blkbits = seed % 3 ? 12 : 10;
 		workers = 4;
 		for (u64 i = 0; i < workers; i++) {
-			struct task_struct *t = ps_task_new(s->rt, "worker", worker, (void *)(uintptr_t)(seed * 10 + i));
+			struct task_struct *t =
+				ps_task_new(s->rt, "worker", worker, (void *)(uintptr_t)(seed * 10 + i));
 
 			t->cpu = (int)(i % 2);
 		}
@@ -610,9 +616,11 @@ static void calls_beside_each_other_keep_every_invariant(void **state)
 
 static void the_validator_sees_planted_faults(void **state)
 {
-	static const char *const rule[] = {"page of another mapping", "page says index", "references",
-					   "dirty without the tag", "PG_writeback and its tag", "nrpages is",
-					   "NR_FILE_PAGES", "NR_FILE_DIRTY", "dirty buffer on a clean page", "tagged in"};
+	static const char *const rule[] = {
+		"page of another mapping",      "page says index", "references",    "dirty without the tag",
+		"PG_writeback and its tag",     "nrpages is",      "NR_FILE_PAGES", "NR_FILE_DIRTY",
+		"dirty buffer on a clean page", "tagged in"
+	};
 	char why[200];
 
 	(void)state;

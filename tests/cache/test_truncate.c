@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Taking pages out by range: all of them (truncation), the cheap ones (invalidation), and compound pages that stick out.
+ * Taking pages out by range: all of them (truncation), the cheap ones (invalidation), and compound pages that stick
+ * out.
  */
 #include "cache/scene.h"
 

@@ -27,11 +27,11 @@ static struct wb_state look(struct page *page)
 	return s;
 }
 
-#define expect_state(page, ...)                                                                                        \
-	do {                                                                                                           \
-		struct wb_state is_ = look(page), want_ = {__VA_ARGS__};                                               \
-                                                                                                                       \
-		assert_memory_equal(&is_, &want_, sizeof(is_));                                                        \
+#define expect_state(page, ...)                                            \
+	do {                                                               \
+		struct wb_state is_ = look(page), want_ = { __VA_ARGS__ }; \
+                                                                           \
+		assert_memory_equal(&is_, &want_, sizeof(is_));            \
 	} while (0)
 
 /* Expect: the diagram of writeback.h, arrow by arrow. */
@@ -75,7 +75,7 @@ static void a_page_not_written_after_all_is_dirty_again(void **state)
 {
 	struct inode *inode = file("/d/a");
 	struct page *page = cached_page(inode, 5, 1);
-	struct writeback_control wbc = {0};
+	struct writeback_control wbc = { 0 };
 
 	(void)state;
 	get_page(page);
@@ -180,7 +180,10 @@ static void what_page_tables_know_is_asked_before_writing(void **state)
 
 /* ---- the device ---- */
 
-/* Expect: with completions held back a sync waits; the tags say where; completion ends all of it and the contents are on the disk. */
+/*
+ * Expect: with completions held back a sync waits; the tags say where; completion ends all of it and the contents
+ * are on the disk.
+ */
 static void writeback_lasts_until_the_device_is_done(void **state)
 {
 	struct inode *inode = file("/d/a");
@@ -217,7 +220,10 @@ static void writeback_lasts_until_the_device_is_done(void **state)
 	iput(inode);
 }
 
-/* Expect: stored to while it is written, a page is dirty again and the next sync writes it; both contents were legal on the disk. */
+/*
+ * Expect: stored to while it is written, a page is dirty again and the next sync writes it; both contents were legal
+ * on the disk.
+ */
 static void a_store_during_writeback_is_not_lost(void **state)
 {
 	struct inode *inode = file("/d/a");
@@ -295,7 +301,8 @@ static void everybody_who_waits_for_writeback_is_woken(void **state)
 	(void)state;
 	for (u64 seed = 1; seed <= 10; seed++) {
 		const struct scene_spec spec = {
-			.nr_nodes = 1, .pages = {256}, .cpus = {2}, .pt_bits = 2, .shuffle = 10000};
+			.nr_nodes = 1, .pages = { 256 }, .cpus = { 2 }, .pt_bits = 2, .shuffle = 10000
+		};
 		struct scene *s;
 		void *scene = NULL;
 

@@ -2,7 +2,8 @@
 /*
  * The xarray against a model that cannot be wrong: a list of entries, each with its first index, order, marks. Random
  * operations run on both; after each the array is validated and every index of a window is compared. Then what a model
- * without time cannot say: what readers see while a writer works (under the shuffler), and what is left when memory ends.
+ * without time cannot say: what readers see while a writer works (under the shuffler), and what is left when memory
+ * ends.
  *
  * A failing random case prints its seed and step.
  */
@@ -21,7 +22,7 @@
 #include <pagesim/task.h>
 #include <pagesim/xarray.h>
 
-#define WINDOW 512u /* indices of the model */
+#define WINDOW   512u /* indices of the model */
 #define NO_ENTRY ((unsigned int)-1)
 
 static struct ps_runtime *rt;
@@ -80,13 +81,16 @@ static struct model_entry *model_add(struct model *m, unsigned long first, unsig
 	while (m->used[slot])
 		slot++;
 	m->used[slot] = true;
-	m->entries[slot] = (struct model_entry){.first = first, .order = order, .entry = entry};
+	m->entries[slot] = (struct model_entry){ .first = first, .order = order, .entry = entry };
 	for (unsigned long i = first; i < first + (1UL << order); i++)
 		m->at[i] = slot;
 	return &m->entries[slot];
 }
 
-/* Stores over an aligned span: part of a wider entry means all of it, otherwise what is inside goes and leaves its marks. */
+/*
+ * Stores over an aligned span: part of a wider entry means all of it, otherwise what is inside goes and leaves its
+ * marks.
+ */
 static void model_store(struct model *m, unsigned long index, unsigned int order, void *entry)
 {
 	struct model_entry *e = model_find(m, index);
@@ -137,10 +141,10 @@ static unsigned long model_next(struct model *m, unsigned long index, xa_mark_t 
 static u64 case_seed;
 static unsigned int case_step;
 
-#define check(cond)                                                                                                    \
-	do {                                                                                                           \
-		if (!(cond))                                                                                           \
-			fail_msg("seed %llu step %u: %s", (unsigned long long)case_seed, case_step, #cond);            \
+#define check(cond)                                                                                         \
+	do {                                                                                                \
+		if (!(cond))                                                                                \
+			fail_msg("seed %llu step %u: %s", (unsigned long long)case_seed, case_step, #cond); \
 	} while (0)
 
 static void assert_valid(struct xarray *xa)
@@ -172,7 +176,7 @@ static void compare(struct xarray *xa, struct model *m, unsigned long base)
 
 	/* A walk from the start of the array sees each entry once, at its first index. */
 	expect = model_next(m, 0, XA_PRESENT);
-	xa_for_each (xa, index, entry) {
+	xa_for_each(xa, index, entry) {
 		struct model_entry *e;
 
 		check(expect < WINDOW && index == base + expect);
@@ -183,7 +187,8 @@ static void compare(struct xarray *xa, struct model *m, unsigned long base)
 	check(expect == WINDOW);
 	for (xa_mark_t mark = 0; mark < XA_MAX_MARKS; mark++) {
 		expect = model_next(m, 0, mark);
-		xa_for_each_marked (xa, index, entry, mark) {
+		xa_for_each_marked(xa, index, entry, mark)
+		{
 			struct model_entry *e;
 
 			check(expect < WINDOW && index == base + expect);
@@ -367,10 +372,13 @@ static void run_random(unsigned int chunk, unsigned long base, u64 seed, unsigne
 	rcu_barrier();
 }
 
-/* Expect: on every node size, at both ends of the index space and across a boundary of high levels, the array and the model never differ. */
+/*
+ * Expect: on every node size, at both ends of the index space and across a boundary of high levels, the array and
+ * the model never differ.
+ */
 static void random_operations_agree_with_the_model(void **state)
 {
-	static const unsigned long bases[] = {0, -(unsigned long)WINDOW, 1UL << 30, (1UL << 62) - (1UL << 9)};
+	static const unsigned long bases[] = { 0, -(unsigned long)WINDOW, 1UL << 30, (1UL << 62) - (1UL << 9) };
 
 	(void)state;
 	for (unsigned int chunk = 1; chunk <= XA_CHUNK_SHIFT_MAX; chunk++) {
@@ -443,7 +451,8 @@ static void the_highest_order_covers_half_of_everything(void **state)
 
 static void a_range_is_stored_exactly(void **state)
 {
-	static const unsigned long cases[][2] = {{0, 0}, {0, 63}, {1, 1}, {5, 1000}, {63, 64}, {100, 4195}, {4096, 8191}};
+	static const unsigned long cases[][2] = { { 0, 0 },   { 0, 63 },     { 1, 1 },      { 5, 1000 },
+						  { 63, 64 }, { 100, 4195 }, { 4096, 8191 } };
 
 	(void)state;
 	for (unsigned int chunk = 1; chunk <= XA_CHUNK_SHIFT_MAX; chunk++) {
@@ -477,7 +486,7 @@ static void internal_entries_are_refused(void **state)
 
 static void values_keep_63_bits(void **state)
 {
-	static const unsigned long values[] = {0, 1, 0x7fffffff, ~0UL >> 1};
+	static const unsigned long values[] = { 0, 1, 0x7fffffff, ~0UL >> 1 };
 	struct xarray xa;
 
 	(void)state;
@@ -519,7 +528,7 @@ static void a_reservation_needs_no_memory_later(void **state)
 
 static void conflicts_are_found_in_order(void **state)
 {
-	static const unsigned long at[] = {64, 65, 100, 127};
+	static const unsigned long at[] = { 64, 65, 100, 127 };
 	struct xa_state xas;
 	struct xarray xa;
 	void *entry;
@@ -613,7 +622,9 @@ static void extract_copies_what_is_marked(void **state)
 /* Expect: each planted corruption is named by its rule. */
 static void the_validator_sees_planted_corruption(void **state)
 {
-	static const char *const rule[] = {"X2: count", "X2: nr_values", "X4", "X3", "X4", "X1", "X2: number of nodes"};
+	static const char *const rule[] = {
+		"X2: count", "X2: nr_values", "X4", "X3", "X4", "X1", "X2: number of nodes"
+	};
 	char why[200];
 
 	(void)state;
@@ -681,7 +692,8 @@ static void a_store_without_memory_changes_nothing(void **state)
 	static const struct {
 		unsigned long index;
 		unsigned int order;
-	} stores[] = {{0, 0}, {70, 0}, {0, 0}, {4096, 12}, {1UL << 40, 0}, {64, 6}, {0, 9}, {513, 0}, {ULONG_MAX, 0}};
+	} stores[] = { { 0, 0 },  { 70, 0 }, { 0, 0 },   { 4096, 12 },    { 1UL << 40, 0 },
+		       { 64, 6 }, { 0, 9 },  { 513, 0 }, { ULONG_MAX, 0 } };
 
 	(void)state;
 	for (unsigned int chunk = 1; chunk <= XA_CHUNK_SHIFT_MAX; chunk++) {
@@ -833,8 +845,8 @@ static void split_writer(void *arg)
 }
 
 /*
- * The lookup of a page cache reader: a sibling may have led to the canonical slot of an entry that was split meanwhile, so
- * what was found counts only if a second look at the own slot finds the same.
+ * The lookup of a page cache reader: a sibling may have led to the canonical slot of an entry that was split
+ * meanwhile, so what was found counts only if a second look at the own slot finds the same.
  */
 static void *look_twice(unsigned long index)
 {
@@ -877,8 +889,7 @@ static void walk_reader(void *arg)
 		void *entry;
 
 		rcu_read_lock();
-		xas_for_each(&xas, entry, ULONG_MAX)
-		{
+		xas_for_each(&xas, entry, ULONG_MAX) {
 			if (xas_retry(&xas, entry))
 				continue;
 			if (entry != xas_reload(&xas)) {
@@ -901,7 +912,7 @@ static void readers_see_an_entry_that_covers_their_index(void **state)
 	(void)state;
 	for (unsigned int chunk = 1; chunk <= XA_CHUNK_SHIFT_MAX; chunk++) {
 		for (u64 seed = 1; seed <= 6; seed++) {
-			struct ps_runtime_settings settings = {.seed = seed, .shuffle = 16384};
+			struct ps_runtime_settings settings = { .seed = seed, .shuffle = 16384 };
 			unsigned int rounds = 60;
 			struct ps_runtime *stress = ps_runtime_new(&settings);
 			struct task_struct *main_task = ps_task_new(stress, "main", NULL, NULL);
@@ -931,8 +942,9 @@ static void readers_see_an_entry_that_covers_their_index(void **state)
 }
 
 /*
- * Several writers add and erase their own indices of one small array, whose tree grows and shrinks all the time, and mark them.
- * Expect: each finds his own entries as he left them, and at the end the array holds exactly what the writers say.
+ * Several writers add and erase their own indices of one small array, whose tree grows and shrinks all the time, and
+ * mark them. Expect: each finds his own entries as he left them, and at the end the array holds exactly what the
+ * writers say.
  */
 #define WRITERS 3u
 #define OWN     40u
@@ -977,7 +989,7 @@ static void writers_do_not_disturb_each_other(void **state)
 {
 	(void)state;
 	for (u64 seed = 1; seed <= 20; seed++) {
-		struct ps_runtime_settings settings = {.seed = seed, .shuffle = 8192};
+		struct ps_runtime_settings settings = { .seed = seed, .shuffle = 8192 };
 		struct ps_runtime *stress = ps_runtime_new(&settings);
 		struct task_struct *main_task = ps_task_new(stress, "main", NULL, NULL);
 		unsigned long index, found = 0, expected = 0;
@@ -993,7 +1005,7 @@ static void writers_do_not_disturb_each_other(void **state)
 		ps_runtime_run(stress, UINT64_MAX);
 		ps_task_enter(main_task);
 		assert_valid(&shared);
-		xa_for_each (&shared, index, entry)
+		xa_for_each(&shared, index, entry)
 			found++;
 		for (unsigned int w = 0; w < WRITERS; w++) {
 			for (unsigned int i = 0; i < OWN; i++)

@@ -9,7 +9,7 @@
 #include <pagesim/rcu.h>
 
 #define READERS 3
-#define UPDATES 1500
+#define UPDATES 3000
 #define POISON  0xdeadbeefULL
 
 struct config {
@@ -36,6 +36,7 @@ static void reads(void *arg)
 {
 	struct reader *r = arg;
 	u64 last = 0;
+	int i;
 
 	do {
 		const struct config *c;
@@ -45,6 +46,8 @@ static void reads(void *arg)
 		c = rcu_dereference(published);
 		r->torn += c->pair[0] != c->pair[1];
 		r->poisoned += c->pair[0] == POISON;
+		for (i = 0; i < (r->reads % 4 ? 0 : 5); i++)
+			cpu_relax(); /* long enough for the updater to come by */
 		rcu_read_unlock();
 		r->back += c->pair[0] < last;
 		last = c->pair[0];
@@ -68,6 +71,8 @@ static void updates(void *arg)
 			synchronize_rcu();
 			free_config(&old->rcu);
 		}
+		if (i % 4 == 0)
+			cpu_relax(); /* readers in the middle of a section must see some of these */
 	}
 	rcu_barrier();
 	WRITE_ONCE(over, true);
@@ -126,7 +131,7 @@ static void drop(struct counted *c)
 /* Looks up as the page cache does: get unless zero, then check that it is still the one in the slot. */
 static void looks_up(void *arg)
 {
-	u64 *wrong = arg;
+	u64 *wrong = arg, looked = 0;
 
 	while (!READ_ONCE(over)) {
 		struct counted *c;
@@ -138,6 +143,8 @@ static void looks_up(void *arg)
 		rcu_read_unlock();
 		if (!c)
 			continue;
+		if (++looked % 4 == 0)
+			cpu_relax();
 		*wrong += READ_ONCE(c->alive) != 1;
 		drop(c);
 	}

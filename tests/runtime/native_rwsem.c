@@ -40,6 +40,8 @@ static void work(void *arg)
 				continue;
 			}
 			pair[0]++;
+			if (i % 7 == 0)
+				cpu_relax(); /* so that others do come while it is half done */
 			pair[1]++;
 			w->written++;
 			if (i % 2) {

@@ -38,6 +38,8 @@ static void work(void *arg)
 		}
 		w->torn += page[n].pair[0] != page[n].pair[1];
 		page[n].pair[0]++;
+		if (i % 5 == 0)
+			cpu_relax(); /* so that others do come to a held lock */
 		page[n].pair[1]++;
 		w->locked++;
 		w->missed += !test_and_clear_bit(8 + w->id, &page[n].flags);
@@ -50,6 +52,7 @@ static void work(void *arg)
 static void bit_locks_exclude_and_leave_their_neighbours_alone(void **state)
 {
 	struct worker w[THREADS] = { 0 };
+	struct ps_lock_class_stats waits;
 	u64 locked = 0, counted = 0;
 	int i;
 
@@ -70,6 +73,8 @@ static void bit_locks_exclude_and_leave_their_neighbours_alone(void **state)
 		counted += page[i].pair[0];
 	}
 	assert_int_equal(counted, locked);
+	ps_lock_class_stats(scene.rt, PAGE_LOCK, &waits);
+	assert_true(waits.waits > 0);
 	scene_end();
 }
 

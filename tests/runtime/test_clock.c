@@ -589,6 +589,38 @@ static void two_runtimes_do_not_know_each_other(void **state)
 	scene_end();
 }
 
+static void asks_for_quirk(void *arg)
+{
+	say(ps_quirk(0) ? "on" : "off");
+	ps_sleep_until(10);
+	say(ps_quirk(0) ? "on" : "off");
+}
+
+/* Quirk 0, whatever it is: on in the tasks of the runtime that has it, in no other, and not for the host. */
+static void quirks_are_the_runtimes(void **state)
+{
+	const struct ps_quirk_set quirks = { { 1 } };
+	const struct ps_runtime_settings set = { .quirks = &quirks };
+	struct ps_runtime *plain;
+
+	scene_begin(&set);
+	plain = ps_runtime_new(NULL);
+	scene_task("with", asks_for_quirk, NULL);
+	ps_task_new(plain, "without", asks_for_quirk, NULL);
+	ps_runtime_run(plain, 0);
+	ps_runtime_run(scene.rt, 0);
+	assert_false(ps_quirk(0));
+	ps_runtime_run(plain, UINT64_MAX);
+	scene_run();
+	ps_task_enter(scene_task("host", NULL, NULL));
+	assert_true(ps_quirk(0));
+	ps_task_leave();
+	assert_false(ps_quirk(0));
+	assert_diary("without@0 off with@0 on without@10 off with@10 on ");
+	ps_runtime_free(plain);
+	scene_end();
+}
+
 static void defaults_are_filled_in(void **state)
 {
 	const struct ps_runtime_settings *set;
@@ -628,6 +660,7 @@ int main(void)
 		cmocka_unit_test(without_memory_nothing_is_created_and_nothing_lost),
 		cmocka_unit_test(the_same_program_gives_the_same_history),
 		cmocka_unit_test(two_runtimes_do_not_know_each_other),
+		cmocka_unit_test(quirks_are_the_runtimes),
 		cmocka_unit_test(defaults_are_filled_in),
 	};
 

@@ -9,11 +9,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "cmocka_all.h"
 
 #include <pagesim/trace_file.h>
 
@@ -44,9 +40,11 @@ static inline GString *bytes_of(int fd)
 	return s;
 }
 
-static const struct ps_trace_info scene_info = {
-	.source = "test", .command = "prog 'a b' \xc3\xa9", .created_by = "scene", .note = "one of\neverything", .clock = PS_CLOCK_INSTRUCTIONS
-};
+static const struct ps_trace_info scene_info = { .source = "test",
+						 .command = "prog 'a b' \xc3\xa9",
+						 .created_by = "scene",
+						 .note = "one of\neverything",
+						 .clock = PS_CLOCK_INSTRUCTIONS };
 
 /* A writer into a new file. */
 static inline struct ps_trace_writer *new_writer(int *fd, u32 fold, u32 frame_records)
@@ -78,17 +76,32 @@ static inline void write_everything(struct ps_trace_writer *w)
 
 	for (int kind = 0; kind < PS_EVENT_KINDS; kind++) {
 		struct ps_event e = {
-			.kind = (enum ps_event_kind)kind, .task = (u32)kind % 5, .other = kind % 2 ? PS_TASK_NONE : 7, .pid = 4000000,
-			.tid = 300, .time = time, .vpn = 0x7fffffff0 + (u64)kind, .pages = 1ull << 40, .to_vpn = 12, .to_pages = 3,
-			.prot = 5, .flags = 0x1ff, .advice = kind % 2 ? 4 : -1, .line = 77, .offset = ~0ull, .length = 123456789012,
+			.kind = (enum ps_event_kind)kind,
+			.task = (u32)kind % 5,
+			.other = kind % 2 ? PS_TASK_NONE : 7,
+			.pid = 4000000,
+			.tid = 300,
+			.time = time,
+			.vpn = 0x7fffffff0 + (u64)kind,
+			.pages = 1ull << 40,
+			.to_vpn = 12,
+			.to_pages = 3,
+			.prot = 5,
+			.flags = 0x1ff,
+			.advice = kind % 2 ? 4 : -1,
+			.line = 77,
+			.offset = ~0ull,
+			.length = 123456789012,
 			.name = "/t/a name\\with\tall\x01sorts\xff \xe2\x82\xac",
 		};
 
 		ps_trace_writer_event(w, &e);
 		for (u32 i = 0; i < 5; i++)
-			ps_trace_writer_access(w, (u32)kind % 3, 0x1000 + i * (u64)kind, (enum ps_access_kind)(i % 4), time += i);
+			ps_trace_writer_access(w, (u32)kind % 3, 0x1000 + i * (u64)kind, (enum ps_access_kind)(i % 4),
+					       time += i);
 	}
-	ps_trace_writer_record(w, 9, PS_TRACE_VPN_END - 1, ps_meta_data(PS_META_COUNT_MAX, PS_META_COUNT_MAX, true), time + 5);
+	ps_trace_writer_record(w, 9, PS_TRACE_VPN_END - 1, ps_meta_data(PS_META_COUNT_MAX, PS_META_COUNT_MAX, true),
+			       time + 5);
 	ps_trace_writer_record(w, 9, 0, ps_meta_data(255, 126, false), time + 6);
 	ps_trace_writer_record(w, 9, 0, ps_meta_data(254, 127, false), time + 6);
 	ps_trace_writer_record(w, 9, 1, ps_meta_data(0, 1, false), time + 6);

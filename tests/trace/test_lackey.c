@@ -69,11 +69,12 @@ static void check(const char *text, const char *expected)
 	done(&i);
 }
 
-#define HEADER(pid, command)                                                                                           \
+#define HEADER(pid, command) \
 	"==" pid "== Lackey, an example Valgrind tool\n==" pid "== Command: " command "\n==" pid "== \n"
 #define START(pid, command) "@0 0 start other=- pid=" pid " tid=1 name=" command "\n"
 /* The stack that is concluded from the first data access, here always a push to 1fff0006f8. */
-#define STACK(time, task) "@" time " " task " mmap at=1ffe801+2047 prot=3 flags=36 offset=0 name=\n"
+#define STACK_PUSH(time, task) \
+	"@" time " " task " mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@" time "+0 " task "\n 1fff000 w1\n"
 #define PUSH "I  0401ab70,3\n S 1fff0006f8,8\n"
 
 /* ---- lines ---- */
@@ -136,18 +137,15 @@ static void memory_lines_are_read_strictly(void **state)
 /* Expect: instructions are the clock, not accesses; a modify is a read and a write; an access over the edge is of both pages. */
 static void accesses_become_records(void **state)
 {
-	struct import i = import_in(HEADER("12", "prog -x")
-				    PUSH
-				    "I  0401ab73,5\n L 1fff000700,8\n M 1fff000708,4\n"
-				    "I  0401affe,5\n S 1fff000ffc,8\n",
+	struct import i = import_in(HEADER("12", "prog -x") PUSH "I  0401ab73,5\n L 1fff000700,8\n M 1fff000708,4\n"
+								 "I  0401affe,5\n S 1fff000ffc,8\n",
 				    0, false, 0);
 
 	assert_null(i.error);
-	assert_string_equal(i.text, START("12", "prog -x")
-			    "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n"
-			    "@1+2 0\n 1fff000 w3r2\n"
-			    "@3 0 mmap at=1fff001+1 prot=3 flags=36 offset=0 name=\n"
-			    "@3+0 0\n 1fff001 w1\n");
+	assert_string_equal(i.text, START("12", "prog -x") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n"
+							   "@1+2 0\n 1fff000 w3r2\n"
+							   "@3 0 mmap at=1fff001+1 prot=3 flags=36 offset=0 name=\n"
+							   "@3+0 0\n 1fff001 w1\n");
 	assert_int_equal(i.counts.lines, 10);
 	assert_int_equal(i.counts.fetches, 3);
 	assert_int_equal(i.counts.loads, 1);
@@ -165,10 +163,12 @@ static void fetches_are_accesses_on_request(void **state)
 	struct import i = import_in(HEADER("12", "p") "I  00401ffe,4\n S 1fff0006f8,8\nI  00402002,2\n", 0, true, 0);
 
 	assert_null(i.error);
-	assert_string_equal(i.text, START("12", "p")
-			    "@1 0 mmap at=401+1 prot=7 flags=48 offset=0 name=\n@1+0 0\n 401 x1\n"
-			    "@1 0 mmap at=402+1 prot=7 flags=48 offset=0 name=\n@1+0 0\n 402 x1\n"
-			    "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+1 0\n 1fff000 w1\n 402 x1\n");
+	assert_string_equal(
+		i.text,
+		START("12",
+		      "p") "@1 0 mmap at=401+1 prot=7 flags=48 offset=0 name=\n@1+0 0\n 401 x1\n"
+			   "@1 0 mmap at=402+1 prot=7 flags=48 offset=0 name=\n@1+0 0\n 402 x1\n"
+			   "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+1 0\n 1fff000 w1\n 402 x1\n");
 	done(&i);
 }
 
@@ -194,19 +194,18 @@ static void mappings_come_from_calls_or_are_inferred(void **state)
 	      "SYSCALL[12,1](12) sys_brk ( 0x4036000 ) --> [pre-success] Success(0x4036000) \n"
 	      "SYSCALL[12,1](9) sys_mmap ( 0x0, 4096, 3, 50, 7, 0 ) --> [pre-fail] Failure(0xc) \n"
 	      "SYSCALL[12,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n",
-	      START("12", "p")
-	      "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
-	      "@1 0 brk at=4035+3\n@1+0 0\n 4037 w1\n"
-	      "@1 0 mmap at=4835+3 prot=3 flags=0 offset=0 name=\n@1+0 0\n 4837 r1\n"
-	      "@1 0 mmap at=108+1 prot=3 flags=48 offset=0 name=\n@1+0 0\n 108 r1\n"
-	      "@1 0 mmap at=109+1 prot=3 flags=48 offset=0 name=\n@1+0 0\n 109 r1\n 108 r1\n"
-	      "@1 0 mmap at=10a+1 prot=3 flags=48 offset=0 name=\n@1 0 mprotect at=108+3 prot=1\n"
-	      "@1 0 munmap at=4836+1\n"
-	      "@1 0 mmap at=4836+1 prot=3 flags=48 offset=0 name=\n@1+0 0\n 4836 r1\n"
-	      "@1 0 mremap at=4837+1 to=5000+3\n@1+0 0\n 5002 r1\n"
-	      "@1 0 madvise at=5000+2 advice=4\n"
-	      "@1 0 brk at=4035+1\n"
-	      "@1 0 exit\n");
+	      START("12", "p") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
+			       "@1 0 brk at=4035+3\n@1+0 0\n 4037 w1\n"
+			       "@1 0 mmap at=4835+3 prot=3 flags=0 offset=0 name=\n@1+0 0\n 4837 r1\n"
+			       "@1 0 mmap at=108+1 prot=3 flags=48 offset=0 name=\n@1+0 0\n 108 r1\n"
+			       "@1 0 mmap at=109+1 prot=3 flags=48 offset=0 name=\n@1+0 0\n 109 r1\n 108 r1\n"
+			       "@1 0 mmap at=10a+1 prot=3 flags=48 offset=0 name=\n@1 0 mprotect at=108+3 prot=1\n"
+			       "@1 0 munmap at=4836+1\n"
+			       "@1 0 mmap at=4836+1 prot=3 flags=48 offset=0 name=\n@1+0 0\n 4836 r1\n"
+			       "@1 0 mremap at=4837+1 to=5000+3\n@1+0 0\n 5002 r1\n"
+			       "@1 0 madvise at=5000+2 advice=4\n"
+			       "@1 0 brk at=4035+1\n"
+			       "@1 0 exit\n");
 }
 
 /* Expect: descriptors lead to names through open, openat, dup, fcntl and close; positions follow reads, writes and lseek. */
@@ -241,21 +240,20 @@ static void files_are_followed_through_their_descriptors(void **state)
 	      "SYSCALL[12,1](257) ... [async] --> Success(0x3) \n"
 	      "SYSCALL[12,1](257) sys_openat ( 3, 0x4034bb0(file), 0 ) --> [async] ... \n"
 	      "SYSCALL[12,1](257) ... [async] --> Success(0x4) \n",
-	      START("12", "p")
-	      "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
-	      "@1 0 open name=/a b (c), 1)\n@1 0 truncate length=0 name=/a b (c), 1)\n"
-	      "@1 0 mmap at=1fff001+1 prot=3 flags=36 offset=0 name=\n"
-	      "@1 0 write at=1fff000+2 offset=0 length=100 name=/a b (c), 1)\n"
-	      "@1 0 read at=1fff000+1 offset=100 length=8 name=/a b (c), 1)\n"
-	      "@1 0 read at=1fff000+1 offset=64 length=784 name=/a b (c), 1)\n"
-	      "@1 0 write at=0+0 offset=4096 length=32 name=/a b (c), 1)\n"
-	      "@1 0 truncate length=65536 name=/a b (c), 1)\n"
-	      "@1 0 fsync name=/a b (c), 1)\n"
-	      "@1 0 mmap at=4835+1 prot=1 flags=1 offset=8192 name=/a b (c), 1)\n"
-	      "@1 0 mmap at=4836+1 prot=1 flags=0 offset=0 name=fd:77\n"
-	      "@1 0 read at=1fff000+1 offset=0 length=3 name=\n"
-	      "@1 0 open name=sub\n"
-	      "@1 0 open name=sub/file\n");
+	      START("12", "p") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
+			       "@1 0 open name=/a b (c), 1)\n@1 0 truncate length=0 name=/a b (c), 1)\n"
+			       "@1 0 mmap at=1fff001+1 prot=3 flags=36 offset=0 name=\n"
+			       "@1 0 write at=1fff000+2 offset=0 length=100 name=/a b (c), 1)\n"
+			       "@1 0 read at=1fff000+1 offset=100 length=8 name=/a b (c), 1)\n"
+			       "@1 0 read at=1fff000+1 offset=64 length=784 name=/a b (c), 1)\n"
+			       "@1 0 write at=0+0 offset=4096 length=32 name=/a b (c), 1)\n"
+			       "@1 0 truncate length=65536 name=/a b (c), 1)\n"
+			       "@1 0 fsync name=/a b (c), 1)\n"
+			       "@1 0 mmap at=4835+1 prot=1 flags=1 offset=8192 name=/a b (c), 1)\n"
+			       "@1 0 mmap at=4836+1 prot=1 flags=0 offset=0 name=fd:77\n"
+			       "@1 0 read at=1fff000+1 offset=0 length=3 name=\n"
+			       "@1 0 open name=sub\n"
+			       "@1 0 open name=sub/file\n");
 }
 
 /* ---- who runs ---- */
@@ -263,24 +261,24 @@ static void files_are_followed_through_their_descriptors(void **state)
 /* Expect: with --trace-sched every access is of the thread that ran; without it, of the one that made the last system call. */
 static void threads_are_told_apart(void **state)
 {
-	check(HEADER("12", "p")
-	      "--12--   SCHED[1]:  acquired lock (thread_wrapper(starting new thread))\n" PUSH
-	      "SYSCALL[12,1](56) sys_clone ( 3d0f00, 0x522ff70, 0x5230990, 0x5230990, 0x52306c0 ) --> [pre-success] Success(0x2675) "
-	      "--12--   SCHED[1]: releasing lock (VG_(vg_yield)) -> VgTs_Yielding\n"
-	      "--12--   SCHED[2]:  acquired lock (thread_wrapper(starting new thread))\n"
-	      "\n"
-	      " S 1fff0006f0,8\n"
-	      "--12--   SCHED[2]: releasing lock (VG_(scheduler):timeslice) -> VgTs_Yielding\n"
-	      "--12--   SCHED[1]:  acquired lock (VG_(vg_yield))\n"
-	      " S 1fff0006e8,8\n"
-	      "SYSCALL[12,2](202) sys_futex ( 0x5230990, 265, 9845, 0x0, 0x0 ) --> [async] ... \n"
-	      " S 1fff0006e8,8\n"
-	      "SYSCALL[12,2](60) exit( 0 ) --> [pre-success] Success(0x0) \n"
-	      " S 1fff0006e8,8\n",
-	      START("12", "p")
-	      "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
-	      "@1 0 thread other=1 pid=12 tid=2\n@1+0 1\n 1fff000 w1\n@1+0 0\n 1fff000 w1\n@1+0 1\n 1fff000 w1\n"
-	      "@1 1 exit\n@1+0 0\n 1fff000 w1\n");
+	check(HEADER("12", "p") "--12--   SCHED[1]:  acquired lock (thread_wrapper(starting new thread))\n" PUSH
+				"SYSCALL[12,1](56) sys_clone ( 3d0f00, 0x522ff70, 0x5230990, 0x5230990, 0x52306c0 ) "
+				"--> [pre-success] Success(0x2675) "
+				"--12--   SCHED[1]: releasing lock (VG_(vg_yield)) -> VgTs_Yielding\n"
+				"--12--   SCHED[2]:  acquired lock (thread_wrapper(starting new thread))\n"
+				"\n"
+				" S 1fff0006f0,8\n"
+				"--12--   SCHED[2]: releasing lock (VG_(scheduler):timeslice) -> VgTs_Yielding\n"
+				"--12--   SCHED[1]:  acquired lock (VG_(vg_yield))\n"
+				" S 1fff0006e8,8\n"
+				"SYSCALL[12,2](202) sys_futex ( 0x5230990, 265, 9845, 0x0, 0x0 ) --> [async] ... \n"
+				" S 1fff0006e8,8\n"
+				"SYSCALL[12,2](60) exit( 0 ) --> [pre-success] Success(0x0) \n"
+				" S 1fff0006e8,8\n",
+	      START("12", "p") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
+			       "@1 0 thread other=1 pid=12 tid=2\n@1+0 1\n 1fff000 w1\n@1+0 0\n 1fff000 w1\n@1+0 1\n "
+			       "1fff000 w1\n"
+			       "@1 1 exit\n@1+0 0\n 1fff000 w1\n");
 }
 
 /*
@@ -289,51 +287,50 @@ static void threads_are_told_apart(void **state)
  */
 static void a_mixed_text_follows_forks_as_far_as_it_says(void **state)
 {
-	check(HEADER("12", "sh") PUSH
-	      "SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   clone(fork): process 12 created child 13\n"
-	      " --> [pre-success] Success(0xd) \n"
-	      " S 1fff0006f8,8\n"
-	      " --> [pre-success] Success(0x0) \n"
-	      " L 1fff0006f8,8\n"
-	      "SYSCALL[13,1](59) sys_execve ( 0x4035d18(/bin/true), 0x129918, 0x4035bc8 )==13== Lackey, an example Valgrind tool\n"
-	      "==13== Command: /bin/true\n"
-	      "==13== \n" PUSH
-	      "SYSCALL[13,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n"
-	      "SYSCALL[12,1](61) sys_wait4 ( 4294967295, 0x0, 0, 0x0 ) --> [async] ... \n"
-	      "SYSCALL[12,1](61) ... [async] --> Success(0xd) \n"
-	      " L 1fff0006f8,8\n",
-	      START("12", "sh")
-	      "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
-	      "@1 0 fork other=1 pid=13 tid=1\n@1+0 0\n 1fff000 w1\n@1+0 1\n 1fff000 r1\n"
-	      "@1 1 exec name=/bin/true\n"
-	      "@2 1 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@2+0 1\n 1fff000 w1\n"
-	      "@2 1 exit\n@2+0 0\n 1fff000 r1\n");
+	check(HEADER("12", "sh") PUSH "SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   "
+				      "clone(fork): process 12 created child 13\n"
+				      " --> [pre-success] Success(0xd) \n"
+				      " S 1fff0006f8,8\n"
+				      " --> [pre-success] Success(0x0) \n"
+				      " L 1fff0006f8,8\n"
+				      "SYSCALL[13,1](59) sys_execve ( 0x4035d18(/bin/true), 0x129918, 0x4035bc8 "
+				      ")==13== Lackey, an example Valgrind tool\n"
+				      "==13== Command: /bin/true\n"
+				      "==13== \n" PUSH
+				      "SYSCALL[13,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n"
+				      "SYSCALL[12,1](61) sys_wait4 ( 4294967295, 0x0, 0, 0x0 ) --> [async] ... \n"
+				      "SYSCALL[12,1](61) ... [async] --> Success(0xd) \n"
+				      " L 1fff0006f8,8\n",
+	      START("12", "sh") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
+				"@1 0 fork other=1 pid=13 tid=1\n@1+0 0\n 1fff000 w1\n@1+0 1\n 1fff000 r1\n"
+				"@1 1 exec name=/bin/true\n"
+				"@2 1 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@2+0 1\n 1fff000 w1\n"
+				"@2 1 exit\n@2+0 0\n 1fff000 r1\n");
 }
 
 /* The child executes a program that is not traced: it ends, for us, when its parent has waited for it. */
 static void a_child_that_left_the_trace_ends_when_waited_for(void **state)
 {
-	check(HEADER("12", "sh") PUSH
-	      "SYSCALL[12,1](58) sys_fork ( )   fork: process 12 created child 13\n"
-	      " --> [pre-success] Success(0xd) \n"
-	      "SYSCALL[12,1](61) sys_wait4 ( 4294967295, 0x0, 0, 0x0 ) --> [async] ... \n"
-	      "SYSCALL[12,1](61) ... [async] --> Success(0xd) \n",
-	      START("12", "sh")
-	      "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
-	      "@1 0 fork other=1 pid=13 tid=1\n@1 1 exit\n");
+	check(HEADER("12", "sh") PUSH "SYSCALL[12,1](58) sys_fork ( )   fork: process 12 created child 13\n"
+				      " --> [pre-success] Success(0xd) \n"
+				      "SYSCALL[12,1](61) sys_wait4 ( 4294967295, 0x0, 0, 0x0 ) --> [async] ... \n"
+				      "SYSCALL[12,1](61) ... [async] --> Success(0xd) \n",
+	      START("12", "sh") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
+				"@1 0 fork other=1 pid=13 tid=1\n@1 1 exit\n");
 }
 
 /* Two processes write into one text: a line of one inside a line of the other. Expect: no record is lost, no error. */
 static void torn_lines_after_a_fork_are_forgiven(void **state)
 {
-	static const char torn[] = HEADER("12", "sh") PUSH
-		"SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   clone(fork): process 12 created child 13\n"
-		" --> [pre-success] Success(0xd) \n"
-		"sys_close ( 11 )I  0491f861,1\n"
-		"[sync] --> Success(0x0)I  0491eebd,3\n"
-		" I  0491eec0,6\n"
-		"  L 1fff000318,8\n"
-		"\n";
+	static const char torn[] =
+		HEADER("12", "sh") PUSH "SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   "
+					"clone(fork): process 12 created child 13\n"
+					" --> [pre-success] Success(0xd) \n"
+					"sys_close ( 11 )I  0491f861,1\n"
+					"[sync] --> Success(0x0)I  0491eebd,3\n"
+					" I  0491eec0,6\n"
+					"  L 1fff000318,8\n"
+					"\n";
 	struct import i = import_in(torn, 0, false, 0);
 
 	assert_null(i.error);
@@ -351,18 +348,31 @@ static void torn_lines_of_one_process_are_errors(void **state)
 	done(&i);
 }
 
+/*
+ * A regression: (1) process 12 ends, (2) its number is used again, (3) the first one's memory was freed then, and once more at the
+ * end. Expect: two processes.
+ */
+static void a_process_number_is_used_again(void **state)
+{
+	check(HEADER("12", "p") PUSH
+	      "SYSCALL[12,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n" HEADER("12", "q") PUSH,
+	      START("12", "p") STACK_PUSH("1", "0") "@1 0 exit\n"
+						    "@1 1 start other=- pid=12 tid=1 name=q\n" STACK_PUSH("2", "1"));
+}
+
 /* A socket says who wrote: the same text without any guessing, the child even before its parent has spoken of it. */
 static void named_streams_need_no_guessing(void **state)
 {
-	static const char parent[] = HEADER("12", "sh") PUSH
-		"SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   clone(fork): process 12 created child 13\n"
-		" --> [pre-success] Success(0xd) \n"
-		" S 1fff0006f8,8\n";
+	static const char parent[] =
+		HEADER("12", "sh") PUSH "SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   "
+					"clone(fork): process 12 created child 13\n"
+					" --> [pre-success] Success(0xd) \n"
+					" S 1fff0006f8,8\n";
 	static const char child[] = " --> [pre-success] Success(0x0) \n L 1fff0006f8,8\n"
-		"SYSCALL[13,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n";
-	static const char expected[] = START("12", "sh")
-		"@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
-		"@1 0 fork other=1 pid=13 tid=1\n@1+0 0\n 1fff000 w1\n@1+0 1\n 1fff000 r1\n@1 1 exit\n";
+				    "SYSCALL[13,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n";
+	static const char expected[] = START(
+		"12", "sh") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
+			    "@1 0 fork other=1 pid=13 tid=1\n@1+0 0\n 1fff000 w1\n@1+0 1\n 1fff000 r1\n@1 1 exit\n";
 
 	for (int child_first = 0; child_first < 2; child_first++) {
 		int fd;
@@ -375,7 +385,8 @@ static void named_streams_need_no_guessing(void **state)
 		assert_true(ps_lackey_feed(a, HEADER("12", "sh"), strlen(HEADER("12", "sh")), NULL));
 		if (child_first)
 			assert_true(ps_lackey_feed(b, child, strlen(child), NULL));
-		assert_true(ps_lackey_feed(a, parent + strlen(HEADER("12", "sh")), strlen(parent) - strlen(HEADER("12", "sh")), NULL));
+		assert_true(ps_lackey_feed(a, parent + strlen(HEADER("12", "sh")),
+					   strlen(parent) - strlen(HEADER("12", "sh")), NULL));
 		if (!child_first)
 			assert_true(ps_lackey_feed(b, child, strlen(child), NULL));
 		assert_true(ps_lackey_stream_end(a, NULL));
@@ -407,13 +418,17 @@ static void files_of_one_run_are_merged(void **state)
 	char *paths[2], *swapped[2], *first = NULL;
 
 	assert_non_null(g_mkdtemp(dir));
-	paths[0] = write_file(dir, "log.12", HEADER("12", "sh") PUSH
-		"SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   clone(fork): process 12 created child 13\n"
-		" --> [pre-success] Success(0xd) \n"
-		"SYSCALL[12,1](61) sys_wait4 ( 4294967295, 0x0, 0, 0x0 ) --> [async] ... \n"
-		"SYSCALL[12,1](61) ... [async] --> Success(0xd) \n"
-		" S 1fff0006f8,8\n");
-	paths[1] = write_file(dir, "log.13", "==13== Lackey, an example Valgrind tool\n==13== Command: sh\n==13== Parent PID: 12\n==13== \n"
+	paths[0] = write_file(dir, "log.12",
+			      HEADER("12", "sh") PUSH
+			      "SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   clone(fork): "
+			      "process 12 created child 13\n"
+			      " --> [pre-success] Success(0xd) \n"
+			      "SYSCALL[12,1](61) sys_wait4 ( 4294967295, 0x0, 0, 0x0 ) --> [async] ... \n"
+			      "SYSCALL[12,1](61) ... [async] --> Success(0xd) \n"
+			      " S 1fff0006f8,8\n");
+	paths[1] = write_file(
+		dir, "log.13",
+		"==13== Lackey, an example Valgrind tool\n==13== Command: sh\n==13== Parent PID: 12\n==13== \n"
 		" --> [pre-success] Success(0x0) \n L 1fff0006f8,8\n"
 		"SYSCALL[13,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n");
 	swapped[0] = paths[1];
@@ -430,9 +445,12 @@ static void files_of_one_run_are_merged(void **state)
 		ps_lackey_free(lackey);
 		finish(w);
 		text = text_of(fd, NULL);
-		assert_non_null(strstr(text, START("12", "sh")
-			"@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
-			"@1 0 fork other=1 pid=13 tid=1\n@1+0 1\n 1fff000 r1\n@1 1 exit\n@1+0 0\n 1fff000 w1\n"));
+		assert_non_null(strstr(
+			text,
+			START("12",
+			      "sh") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n"
+				    "@1 0 fork other=1 pid=13 tid=1\n@1+0 1\n 1fff000 r1\n@1 1 exit\n@1+0 0\n 1fff000 "
+				    "w1\n"));
 		if (first)
 			assert_string_equal(text, first);
 		else
@@ -539,23 +557,25 @@ static void a_line_without_end_is_an_error(void **state)
 static void strange_system_calls_are_only_counted(void **state)
 {
 	struct import i = import_in(HEADER("12", "p") PUSH
-		"SYSCALL[12,1](435) unimplemented (by the kernel) syscall: 435! (ni_syscall)\n --> [pre-fail] Failure(0x26) \n"
-		"SYSCALL[12,1](9) sys_mmap\n"
-		"SYSCALL[12,1](9) sys_mmap (\n"
-		"SYSCALL[12,1](9) sys_mmap ( ) --> [pre-success] Success(0x4835000) \n"
-		"SYSCALL[12,1](9) sys_mmap ( 0x0, zzz ) --> [pre-success] Success(0x4835000) \n"
-		"SYSCALL[12,1](11) sys_munmap ( 0x0, 0 )[sync] --> Success(0x0) \n"
-		"SYSCALL[12,1](9) ... [async] --> Success(0x4) \n"
-		"SYSCALL[12,1](9) \n"
-		"SYSCALL[12,1](9)\n"
-		"SYSCALL[12,1](999) sys_whatever ( a, b(c, d ) --> [pre-success] Success(0x1) \n"
-		" --> [pre-success] Success(0x0) \n",
-		0, false, 0);
+				    "SYSCALL[12,1](435) unimplemented (by the kernel) syscall: 435! (ni_syscall)\n --> "
+				    "[pre-fail] Failure(0x26) \n"
+				    "SYSCALL[12,1](9) sys_mmap\n"
+				    "SYSCALL[12,1](9) sys_mmap (\n"
+				    "SYSCALL[12,1](9) sys_mmap ( ) --> [pre-success] Success(0x4835000) \n"
+				    "SYSCALL[12,1](9) sys_mmap ( 0x0, zzz ) --> [pre-success] Success(0x4835000) \n"
+				    "SYSCALL[12,1](11) sys_munmap ( 0x0, 0 )[sync] --> Success(0x0) \n"
+				    "SYSCALL[12,1](9) ... [async] --> Success(0x4) \n"
+				    "SYSCALL[12,1](9) \n"
+				    "SYSCALL[12,1](9)\n"
+				    "SYSCALL[12,1](999) sys_whatever ( a, b(c, d ) --> [pre-success] Success(0x1) \n"
+				    " --> [pre-success] Success(0x0) \n",
+				    0, false, 0);
 
 	assert_null(i.error);
 	assert_int_equal(i.counts.syscalls, 9);
-	assert_string_equal(i.text, START("12", "p")
-			    "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n");
+	assert_string_equal(
+		i.text,
+		START("12", "p") "@1 0 mmap at=1ffe801+2048 prot=3 flags=36 offset=0 name=\n@1+0 0\n 1fff000 w1\n");
 	done(&i);
 }
 
@@ -631,6 +651,7 @@ int main(void)
 		cmocka_unit_test(a_child_that_left_the_trace_ends_when_waited_for),
 		cmocka_unit_test(torn_lines_after_a_fork_are_forgiven),
 		cmocka_unit_test(torn_lines_of_one_process_are_errors),
+		cmocka_unit_test(a_process_number_is_used_again),
 		cmocka_unit_test(named_streams_need_no_guessing),
 		cmocka_unit_test(files_of_one_run_are_merged),
 		cmocka_unit_test(pieces_may_end_anywhere),

@@ -24,6 +24,19 @@ static void the_checksum_is_crc32c(void **state)
 	assert_int_equal(trace_crc32c(0, "", 0), 0);
 }
 
+static void both_ways_to_the_checksum_agree(void **state)
+{
+	u8 bytes[300];
+	struct ps_rng rng;
+
+	ps_rng_init(&rng, 3);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (u8)ps_rng_next(&rng);
+	for (size_t at = 0; at < 9; at++)
+		for (size_t n = 0; n + at <= sizeof(bytes); n++)
+			assert_int_equal(trace_crc32c(7, bytes + at, n), trace_crc32c_tables(7, bytes + at, n));
+}
+
 /* Without the lines that begin a batch: where a frame ends, a batch does. */
 static char *without_batch_heads(char *text)
 {
@@ -181,8 +194,8 @@ static void folded_counts_are_those_of_the_accesses(void **state)
 		u64 pages;
 		u32 n, fold;
 	} cases[] = {
-		{ 1, 100000, 1 }, { 3, 20000, 1 }, { 3, 20000, 2 }, { 40, 20000, 16 }, { 256, 20000, 64 },
-		{ 257, 20000, 1 }, { 70000, 200000, 1 }, { 1000000, 140000, 8 },
+		{ 1, 100000, 1 },   { 3, 20000, 1 },   { 3, 20000, 2 },      { 40, 20000, 16 },
+		{ 256, 20000, 64 }, { 257, 20000, 1 }, { 70000, 200000, 1 }, { 1000000, 140000, 8 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -280,7 +293,8 @@ static void time_is_exact_where_batches_meet(void **state)
 	ps_trace_writer_cut(w, 1000);
 	finish(w);
 	text = text_of(fd, NULL);
-	assert_non_null(strstr(text, "@10+80 0\n 1 r2\n@100+400 1\n 1 r1\n 2 r1\n@500 1 exit\n@501+499 1\n 2 r1\ntotal"));
+	assert_non_null(
+		strstr(text, "@10+80 0\n 1 r2\n@100+400 1\n 1 r1\n 2 r1\n@500 1 exit\n@501+499 1\n 2 r1\ntotal"));
 	assert_non_null(strstr(text, "total 1000 time\n"));
 	g_free(text);
 	close(fd);
@@ -580,7 +594,8 @@ static void frames_in_the_wrong_order_are_an_error(void **state)
 	g_string_append_len(swapped, bytes->str, (gssize)header);
 	g_string_append_len(swapped, bytes->str + header + first, (gssize)second);
 	g_string_append_len(swapped, bytes->str + header, (gssize)first);
-	g_string_append_len(swapped, bytes->str + header + first + second, (gssize)(bytes->len - header - first - second));
+	g_string_append_len(swapped, bytes->str + header + first + second,
+			    (gssize)(bytes->len - header - first - second));
 	expect_error(swapped, "expected frame 0, found frame 1");
 	/* One left out. */
 	g_string_erase(swapped, (gssize)header, (gssize)second);
@@ -598,7 +613,9 @@ static void what_is_no_trace_says_what_it_is(void **state)
 		const char *words;
 	} cases[] = {
 		{ "", 0, "expected a trace, found an empty file" },
-		{ "\x7f" "ELF\x02\x01", 6, "expected a trace, found an unknown kind of file" },
+		{ "\x7f"
+		  "ELF\x02\x01",
+		  6, "expected a trace, found an unknown kind of file" },
 		{ "I  04016b80,3\n", 14, "expected a trace, found lackey output of valgrind: 'pagesim convert'" },
 		{ "==12== Lackey, an example\n", 26, "found lackey output of valgrind" },
 	};
@@ -696,7 +713,9 @@ static void the_command_can_be_said_until_the_first_event(void **state)
 
 static void impossible_settings_are_refused(void **state)
 {
-	static const struct ps_trace_writer_settings cases[] = { { .fold = 65 }, { .frame_records = (1u << 17) + 1 }, { .level = 99 } };
+	static const struct ps_trace_writer_settings cases[] = { { .fold = 65 },
+								 { .frame_records = (1u << 17) + 1 },
+								 { .level = 99 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		GError *error = NULL;
@@ -753,6 +772,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_checksum_is_crc32c),
+		cmocka_unit_test(both_ways_to_the_checksum_agree),
 		cmocka_unit_test(everything_comes_back_as_it_was_written),
 		cmocka_unit_test(an_empty_trace_is_a_trace),
 		cmocka_unit_test(folded_counts_are_those_of_the_accesses),

@@ -40,12 +40,15 @@ static enum form form_of_name(const char *name)
 
 static enum form form_of_word(const char *word)
 {
-	return !strcmp(word, "pgt") ? FORM_PGT : !strcmp(word, "text") ? FORM_TEXT : !strcmp(word, "pgs") ? FORM_PGS : FORM_UNSAID;
+	return !strcmp(word, "pgt")    ? FORM_PGT
+	       : !strcmp(word, "text") ? FORM_TEXT
+	       : !strcmp(word, "pgs")  ? FORM_PGS
+				       : FORM_UNSAID;
 }
 
 /* The writer's part of an import or a copy: header, frames, index. */
-static struct ps_trace_writer *new_writer(const struct options *o, int fd, const char *name, const struct ps_trace_info *info,
-					  GError **error)
+static struct ps_trace_writer *new_writer(const struct options *o, int fd, const char *name,
+					  const struct ps_trace_info *info, GError **error)
 {
 	struct ps_trace_writer_settings settings = { .fold = (u32)o->fold, .level = o->level };
 
@@ -110,7 +113,8 @@ static bool write_script(struct ps_trace_reader *r, int fd, const char *to, GErr
 	while (ok && (next = ps_trace_reader_next(r, &b, error)) == PS_TRACE_BATCH) {
 		if (!b.event || b.event->kind != PS_EVENT_STATEMENT) {
 			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT,
-				    "%s: expected statements only, found %s: a recorded program is no script (--to text prints it)",
+				    "%s: expected statements only, found %s: a recorded program is no script (--to "
+				    "text prints it)",
 				    ps_trace_reader_name(r), b.event ? ps_event_word(b.event->kind) : "accesses");
 			fclose(f);
 			return false;
@@ -135,9 +139,9 @@ static bool convert(const struct options *o, char **from, size_t n, enum ps_trac
 	r = ps_trace_reader_open(from[0], error);
 	if (!r)
 		return false;
-	ok = to_form == FORM_PGT ? copy(o, r, fd, to, error) :
-	     to_form == FORM_PGS ? write_script(r, fd, to, error) :
-				   ps_trace_dump(r, fd, to, error);
+	ok = to_form == FORM_PGT   ? copy(o, r, fd, to, error)
+	     : to_form == FORM_PGS ? write_script(r, fd, to, error)
+				   : ps_trace_dump(r, fd, to, error);
 	ps_trace_reader_free(r);
 	return ok;
 }
@@ -180,8 +184,10 @@ int cmd_convert(int argc, char **argv)
 		{ "fetches", 0, 0, G_OPTION_ARG_NONE, &o.fetches, "Import instruction fetches as accesses too", NULL },
 		{ "fold", 0, 0, G_OPTION_ARG_INT, &o.fold,
 		  "Import: fold an access into one of the last N records (default 1: only into the last one)", "N" },
-		{ "level", 0, 0, G_OPTION_ARG_INT, &o.level, "Compression level of a .pgt (default 6, at most 22)", "N" },
-		{ "to", 0, 0, G_OPTION_ARG_STRING, &o.to, "What to make: pgt, text or pgs (default: by the name of OUT)", "FORM" },
+		{ "level", 0, 0, G_OPTION_ARG_INT, &o.level, "Compression level of a .pgt (default 6, at most 22)",
+		  "N" },
+		{ "to", 0, 0, G_OPTION_ARG_STRING, &o.to,
+		  "What to make: pgt, text or pgs (default: by the name of OUT)", "FORM" },
 		{ 0 },
 	};
 	GError *error = NULL;
@@ -193,8 +199,10 @@ int cmd_convert(int argc, char **argv)
 	bool ok;
 
 	if (!cmd_parse(&argc, &argv, entries, "IN... OUT",
-		       "IN is lackey output of valgrind (several files of one run with --log-file=F.%p), a binary trace, its text form,\n"
-		       "or a script; its first bytes decide. OUT ending in .pgt is binary, in .pgs a script, anything else text.\n"
+		       "IN is lackey output of valgrind (several files of one run with --log-file=F.%p), a binary "
+		       "trace, its text form,\n"
+		       "or a script; its first bytes decide. OUT ending in .pgt is binary, in .pgs a script, anything "
+		       "else text.\n"
 		       "- is standard input or output.",
 		       &status))
 		return status;
@@ -217,9 +225,11 @@ int cmd_convert(int argc, char **argv)
 
 	form = ps_trace_form_of(argv[1], &error);
 	if (!error && n > 1 && form != PS_FORM_LACKEY)
-		return cmd_misused("only lackey output can be several files; '%s' is a %s", argv[1], ps_trace_form_word(form));
+		return cmd_misused("only lackey output can be several files; '%s' is a %s", argv[1],
+				   ps_trace_form_word(form));
 	if (!error && (o.fetches || o.fold) && form != PS_FORM_LACKEY)
-		return cmd_misused("--fetches and --fold are for lackey output; '%s' is a %s", argv[1], ps_trace_form_word(form));
+		return cmd_misused("--fetches and --fold are for lackey output; '%s' is a %s", argv[1],
+				   ps_trace_form_word(form));
 	if (error) {
 		status = cmd_fail("%s", error->message);
 		g_error_free(error);

@@ -18,12 +18,12 @@
 #include "cmd.h"
 
 #define COLUMNS 64
-#define ROWS	8
+#define ROWS    8
 
 /* A page of an address space. */
 struct page {
 	u64 vpn;
-	u32 space; /* 1 + number of the address space; 0 = free slot */
+	u32 space;  /* 1 + number of the address space; 0 = free slot */
 	s32 column; /* seen last in it; -1: not mapped any more */
 };
 
@@ -36,8 +36,8 @@ struct task {
 struct survey {
 	struct page *pages; /* open addressing */
 	size_t slots, used;
-	GArray *tasks;	/* struct task */
-	GArray *users;	/* of each address space: how many tasks run in it */
+	GArray *tasks; /* struct task */
+	GArray *users; /* of each address space: how many tasks run in it */
 	u64 events[PS_EVENT_KINDS];
 	u64 distinct; /* pages ever touched, per address space */
 	u64 footprint, peak;
@@ -235,7 +235,8 @@ static void take_batch(struct survey *s, const struct ps_trace_batch *b)
 	int last_column = -1;
 
 	for (u32 i = 0; i < b->n; i++) {
-		int column = b->span ? column_at(s, b->time + (u64)((double)b->span * i / b->n)) : column_at(s, b->time);
+		int column =
+			b->span ? column_at(s, b->time + (u64)((double)b->span * i / b->n)) : column_at(s, b->time);
 
 		if (b->vpn[i] == last && column == last_column)
 			continue;
@@ -418,7 +419,8 @@ static void print_head(const struct ps_trace_reader *r)
 	printf("%s\n", ps_trace_reader_name(r));
 	if (*info->command)
 		line("command", "%s", info->command);
-	line("source", "%s%s%s", *info->source ? info->source : "unknown", *info->created_by ? ", written by " : "", info->created_by);
+	line("source", "%s%s%s", *info->source ? info->source : "unknown", *info->created_by ? ", written by " : "",
+	     info->created_by);
 	if (*info->note)
 		line("note", "%s", info->note);
 }
@@ -430,17 +432,18 @@ static void print_body(const struct ps_trace_reader *r, const struct survey *s, 
 	u64 fetches = ps_trace_reader_total(r, "fetches", 0);
 	const struct ps_trace_info *info = ps_trace_reader_info(r);
 
-	line("accesses", "%s: %s reads (%.1f%%), %s writes (%.1f%%)%s%s", grouped(accesses), grouped(reads), percent(reads, accesses),
-	     grouped(writes), percent(writes, accesses), fetches ? ", fetches " : "", fetches ? grouped(fetches) : "");
+	line("accesses", "%s: %s reads (%.1f%%), %s writes (%.1f%%)%s%s", grouped(accesses), grouped(reads),
+	     percent(reads, accesses), grouped(writes), percent(writes, accesses), fetches ? ", fetches " : "",
+	     fetches ? grouped(fetches) : "");
 	line("records", "%s, %.2f accesses each (folded over the last %u)", grouped(records),
 	     records ? (double)accesses / (double)records : 0.0, info->fold);
 	if (bytes && records)
 		line("stored", "%s, %.3f bytes per record", size_text(bytes), (double)bytes / (double)records);
 	line("time", "%s %s", grouped(s->end), ps_trace_clock_word(info->clock));
-	line("processes", "%s%s%s%s", grouped(s->processes), s->threads ? ", and " : "", s->threads ? grouped(s->threads) : "",
-	     s->threads ? " more threads" : "");
-	line("pages", "%s distinct (%s), at most %s at once (%s)", grouped(s->distinct), size_text(s->distinct * PS_TRACE_PAGE_SIZE),
-	     grouped(s->peak), size_text(s->peak * PS_TRACE_PAGE_SIZE));
+	line("processes", "%s%s%s%s", grouped(s->processes), s->threads ? ", and " : "",
+	     s->threads ? grouped(s->threads) : "", s->threads ? " more threads" : "");
+	line("pages", "%s distinct (%s), at most %s at once (%s)", grouped(s->distinct),
+	     size_text(s->distinct * PS_TRACE_PAGE_SIZE), grouped(s->peak), size_text(s->peak * PS_TRACE_PAGE_SIZE));
 	print_events(s);
 	print_syscalls(r);
 	if (s->distinct)
@@ -501,7 +504,8 @@ static int spool(GError **error)
 		if (write(fd, buffer, (size_t)n) != n)
 			break;
 	if (n || lseek(fd, 0, SEEK_SET)) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "cannot keep standard input: %s", g_strerror(errno));
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "cannot keep standard input: %s",
+			    g_strerror(errno));
 		close(fd);
 		return -1;
 	}
@@ -573,7 +577,8 @@ int cmd_info(int argc, char **argv)
 	int status;
 
 	if (!cmd_parse(&argc, &argv, NULL, "TRACE",
-		       "Says what is in a trace: where it is from, accesses, pages, processes, system calls, and its memory over time.",
+		       "Says what is in a trace: where it is from, accesses, pages, processes, system calls, and its "
+		       "memory over time.",
 		       &status))
 		return status;
 	if (argc != 2)

@@ -23,8 +23,8 @@ static void show_progress(void *arg, const struct ps_lackey_counts *c)
 {
 	struct progress *p = arg;
 
-	fprintf(stderr, "\rpagesim: recording, %" PRIu64 " million instructions, %" PRIu64 " million accesses", c->fetches / 1000000,
-		(c->loads + c->stores + 2 * c->modifies) / 1000000);
+	fprintf(stderr, "\rpagesim: recording, %" PRIu64 " million instructions, %" PRIu64 " million accesses",
+		c->fetches / 1000000, (c->loads + c->stores + 2 * c->modifies) / 1000000);
 	p->shown = true;
 }
 
@@ -95,17 +95,21 @@ int cmd_record(int argc, char **argv)
 	char *out = NULL;
 	gint fold = 0;
 	const GOptionEntry entries[] = {
-		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &out, "Where to write the trace (default: PROGRAM.pgt)", "OUT.pgt" },
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &out, "Where to write the trace (default: PROGRAM.pgt)",
+		  "OUT.pgt" },
 		{ "fetches", 0, 0, G_OPTION_ARG_NONE, &fetches, "Record instruction fetches as accesses too", NULL },
-		{ "fold", 0, 0, G_OPTION_ARG_INT, &fold, "Fold an access into one of the last N records (default 1)", "N" },
+		{ "fold", 0, 0, G_OPTION_ARG_INT, &fold, "Fold an access into one of the last N records (default 1)",
+		  "N" },
 		{ 0 },
 	};
 	bool kept;
 	int status;
 
 	if (!cmd_parse(&argc, &argv, entries, "-- PROGRAM [ARGUMENTS...]",
-		       "Runs PROGRAM under valgrind (about a hundred times slower than by itself) and writes its memory accesses and the\n"
-		       "system calls that concern memory and files. Processes it starts are recorded with it. The exit status is the\n"
+		       "Runs PROGRAM under valgrind (about a hundred times slower than by itself) and writes its "
+		       "memory accesses and the\n"
+		       "system calls that concern memory and files. Processes it starts are recorded with it. The exit "
+		       "status is the\n"
 		       "program's.",
 		       &status))
 		return status;

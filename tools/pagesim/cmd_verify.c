@@ -183,7 +183,7 @@ static bool add_folder(GPtrArray *files, const char *path, GError **error)
 
 int cmd_verify(int argc, char **argv)
 {
-	char *machine = NULL, *generation = NULL, *known = NULL;
+	g_autofree char *machine = NULL, *generation = NULL, *known = NULL;
 	gboolean quiet = FALSE, check = FALSE;
 	const GOptionEntry entries[] = {
 		{ "machine", 0, 0, G_OPTION_ARG_FILENAME, &machine, "the machine of the recording (default linux-6.1)",
@@ -195,7 +195,7 @@ int cmd_verify(int argc, char **argv)
 		{ "quiet", 0, 0, G_OPTION_ARG_NONE, &quiet, "show what differs, and the totals", NULL },
 		{ 0 },
 	};
-	GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
 	struct ps_machine_spec *spec;
 	struct totals totals = { 0 };
 	GError *error = NULL;
@@ -219,7 +219,7 @@ int cmd_verify(int argc, char **argv)
 		if (!totals.known) {
 			status = cmd_fail("%s", error->message);
 			g_error_free(error);
-			return status;
+			goto out_free_spec;
 		}
 	}
 	for (int i = 1; i < argc; i++) {
@@ -227,21 +227,24 @@ int cmd_verify(int argc, char **argv)
 			if (!add_folder(files, argv[i], &error)) {
 				status = cmd_fail("%s", error->message);
 				g_error_free(error);
-				return status;
+				goto out_free_known;
 			}
 		} else if (g_str_has_suffix(argv[i], ".pgs")) {
 			g_ptr_array_add(files, g_strdup(argv[i]));
 		} else {
-			return cmd_misused("%s: expected a script (.pgs) or a folder of them", argv[i]);
+			status = cmd_misused("%s: expected a script (.pgs) or a folder of them", argv[i]);
+			goto out_free_known;
 		}
 	}
 	for (guint i = 0; i < files->len; i++)
 		verify_file(g_ptr_array_index(files, i), spec, generation, check, quiet, &totals);
 	printf("%u agree, %u differ, %u not supported%s of %u\n", totals.agree, totals.differ, totals.unsupported,
 	       totals.broken ? ", some without a transcript," : "", files->len);
-	g_ptr_array_free(files, TRUE);
-	ps_machine_spec_free(spec);
+	status = totals.differ || totals.broken || totals.surprises ? CMD_FAILED : CMD_OK;
+out_free_known:
 	if (totals.known)
 		g_hash_table_destroy(totals.known);
-	return totals.differ || totals.broken || totals.surprises ? CMD_FAILED : CMD_OK;
+out_free_spec:
+	ps_machine_spec_free(spec);
+	return status;
 }
