@@ -414,7 +414,7 @@ static bool visit(struct page *page, struct vm_area_struct *vma, struct rmap_wal
 
 static void rmap_walk_anon(struct page *page, struct rmap_walk_control *control, bool locked)
 {
-	unsigned long word = (unsigned long)READ_ONCE(page->mapping);
+	unsigned long word = (unsigned long)READ_ONCE(compound_head(page)->mapping);
 	struct interval_tree_node *node;
 	struct anon_vma *anon_vma;
 	pgoff_t first = page_offset_of(page), last = first + (PageHead(page) ? compound_nr(page) : 1) - 1;
