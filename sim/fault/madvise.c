@@ -54,6 +54,17 @@ static int populate(struct mm_struct *mm, u64 start, u64 end, bool write)
 	return 0;
 }
 
+/* Brings pages [first, end) of the file into the cache, as far as there are any. (force_page_cache_readahead) */
+static void read_ahead(struct inode *inode, pgoff_t first, pgoff_t end)
+{
+	struct ps_page_source source;
+	u64 word;
+
+	ps_vma_page_source(NULL, &source);
+	while (first < end && file_read_page(inode, first, &word, &source) > 0)
+		first++;
+}
+
 static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_madvice advice)
 {
 	struct inode *inode = vma->vm_mapping ? vma->vm_mapping->host : NULL;
@@ -96,7 +107,14 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 	case PS_MADV_POPULATE_WRITE:
 		return populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);
 	case PS_MADV_WILLNEED:
-		return 0; /* no readahead: see differences */
+		if (!inode || inode->kind != PS_FILE_DISK)
+			return 0; /* memory that is in swap would come back */
+		ihold(inode);
+		mmap_read_unlock(mm);
+		read_ahead(inode, first, first + ((end - start) >> PAGE_SHIFT));
+		iput(inode);
+		mmap_read_lock(mm);
+		return 0;
 	default:
 		return -EINVAL;
 	}

@@ -67,12 +67,14 @@ static void cold_pte(pte_t *ptep, struct page *page)
  * A huge page mapped by PTEs, found at addr. Context: *ptlp held; dropped and taken again.
  * Return: true if it was split: look at addr again; false: leave the rest of the table.
  */
-static bool split_for(struct page_tables *pt, pmd_t *pmd, u64 addr, struct page *page, spinlock_t **ptlp, pte_t **ptepp)
+static bool split_for(struct page_tables *pt, pmd_t *pmd, u64 addr, struct page *page, bool lazyfree,
+		      spinlock_t **ptlp, pte_t **ptepp)
 {
 	struct page *head = compound_head(page);
 	int error;
 
-	if (page_mapcount(page) != 1)
+	/* MADV_FREE takes the first page's mappings for those of all (folio_estimated_sharers), COLD asks the page itself. */
+	if (page_mapcount(lazyfree ? head : page) != 1)
 		return false;
 	get_page(head);
 	if (!trylock_page(head)) {
@@ -100,7 +102,7 @@ static void advise_ptes(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 en
 		struct page *page = vm_normal_page(*ptep);
 
 		if (page && PageTransCompound(page)) {
-			if (!split_for(pt, pmd, addr, page, &ptl, &ptep))
+			if (!split_for(pt, pmd, addr, page, lazyfree, &ptl, &ptep))
 				break;
 			continue;
 		}

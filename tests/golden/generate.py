@@ -218,7 +218,7 @@ class Script:
         if not free or len(self.space_of) > 3:
             return
         child = free[0]
-        if self.has('threads') and self.r.random() < 0.5:
+        if self.has('threads') and t not in self.threads and self.r.random() < 0.5:
             self.say(t, 'thread', child)
             self.space_of[child] = self.space_of[t]
             self.threads[child] = t
