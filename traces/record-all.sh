@@ -36,6 +36,11 @@ sqlite_join() {
 	record sqlite-join sqlite3 -batch -init /dev/null shop.db ".read join.sql"
 }
 
+sqlite_lookups() {
+	sqlite3 documents.db < "$here/inputs/documents.sql"
+	record sqlite-lookups sqlite3 -batch -init /dev/null documents.db ".read lookups.sql"
+}
+
 sort_lines() {
 	awk -v n=40000 -f "$here/inputs/lines.awk" > lines.txt
 	record sort-lines sort --buffer-size=64M --output=sorted.txt lines.txt
@@ -55,9 +60,11 @@ shell_pipeline() {
 }
 
 cp "$here"/inputs/* .
-for trace in ${*:-sqlite-join sort-lines python-graph gcc-compile shell-pipeline}; do
+[ $# -gt 0 ] || set -- sqlite-join sqlite-lookups sort-lines python-graph gcc-compile shell-pipeline
+for trace in "$@"; do
 	case $trace in
 	sqlite-join) sqlite_join ;;
+	sqlite-lookups) sqlite_lookups ;;
 	sort-lines) sort_lines ;;
 	python-graph) python_graph ;;
 	gcc-compile) gcc_compile ;;

@@ -28,7 +28,8 @@ struct ps_lackey_stream;
 
 /** All-zero is the default. */
 struct ps_lackey_settings {
-	bool fetches; /* record instruction fetches as accesses too */
+	bool fetches;        /* record instruction fetches as accesses too */
+	const char *command; /* the recorded command line, if the caller knows; NULL = what the text says. Copied */
 };
 
 /** What was in the text, counted line by line. Page-crossing lines count once here and are also in crossings. */

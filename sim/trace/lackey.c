@@ -568,7 +568,10 @@ struct ps_lackey *ps_lackey_new(struct ps_trace_writer *writer, const struct ps_
 	lackey->writer = writer;
 	if (settings)
 		lackey->settings = *settings;
-	lackey->command = g_strdup("");
+	lackey->command = g_strdup(lackey->settings.command ? lackey->settings.command : "");
+	lackey->settings.command = NULL;
+	if (*lackey->command)
+		ps_trace_writer_set_command(writer, lackey->command);
 	lackey->processes = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)process_free);
 	lackey->graveyard = g_ptr_array_new_with_free_func((GDestroyNotify)process_free);
 	lackey->streams = g_ptr_array_new_with_free_func(free_stream);

@@ -34,13 +34,32 @@ static void clear_progress(const struct progress *p)
 		fputs("\r\033[K", stderr);
 }
 
+/* The command as it could be typed into a shell. */
+static char *command_line(char **argv)
+{
+	GString *s = g_string_new(NULL);
+
+	for (char **a = argv; *a; a++) {
+		char *quoted = g_shell_quote(*a);
+		bool plain =
+			**a &&
+			!(*a)[strspn(*a, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")];
+
+		if (a != argv)
+			g_string_append_c(s, ' ');
+		g_string_append(s, plain ? *a : quoted);
+		g_free(quoted);
+	}
+	return g_string_free(s, false);
+}
+
 static int record(char **argv, const char *out, gboolean fetches, int fold, bool *ret_kept)
 {
 	const struct ps_trace_info info = { .source = "lackey",
 					    .created_by = "pagesim " PAGESIM_VERSION,
 					    .clock = PS_CLOCK_INSTRUCTIONS };
 	const struct ps_trace_writer_settings writer_settings = { .fold = (u32)fold };
-	const struct ps_lackey_settings lackey_settings = { .fetches = fetches };
+	struct ps_lackey_settings lackey_settings = { .fetches = fetches };
 	struct progress progress = { false };
 	struct ps_record_settings settings = { .argv = argv };
 	struct ps_trace_writer *w = NULL;
@@ -48,6 +67,7 @@ static int record(char **argv, const char *out, gboolean fetches, int fold, bool
 	GError *error = NULL, *finish_error = NULL;
 	int fd = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	int status = 0;
+	char *command;
 	bool ok;
 
 	*ret_kept = false;
@@ -65,7 +85,10 @@ static int record(char **argv, const char *out, gboolean fetches, int fold, bool
 	/* An interrupt is meant for the program; when it ends, so do we, with a trace of what it did. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
+	command = command_line(argv);
+	lackey_settings.command = command;
 	lackey = ps_lackey_new(w, &lackey_settings);
+	g_free(command);
 	ok = ps_record(lackey, &settings, &status, &error);
 	ps_lackey_finish(lackey);
 	clear_progress(&progress);
