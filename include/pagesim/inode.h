@@ -43,6 +43,7 @@ struct inode {
 	enum ps_file_kind kind;         /* constant */
 	u8 i_blkbits;                   /* log2 of the block size in bytes, 9..12; constant */
 	bool anon;                      /* shared anonymous memory: never had a name; constant */
+	bool unprivileged;              /* made by an unprivileged task: any may write it; constant */
 	bool hold_writeback;            /* writes stay under way until ps_file_writeback_end; atomic */
 	u64 i_ino;                      /* constant, in order of creation */
 	struct ps_files *files;         /* constant */

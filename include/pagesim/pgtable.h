@@ -391,6 +391,63 @@ static inline pmd_t pmdp_get_and_clear(pmd_t *pmdp)
 	return __pmd(__atomic_exchange_n(&pmdp->val, 0, __ATOMIC_ACQ_REL));
 }
 
+/**
+ * Changes of live entries that hardware may be setting accessed and dirty bits in meanwhile: each is one atomic step, so that
+ * none is lost. Context: the lock of the table is held.
+ */
+static inline void ps_entry_and(u64 *entry, u64 mask)
+{
+	ps_point(PS_POINT_RMW, entry);
+	__atomic_fetch_and(entry, mask, __ATOMIC_ACQ_REL);
+}
+static inline void ps_entry_or(u64 *entry, u64 bits)
+{
+	ps_point(PS_POINT_RMW, entry);
+	__atomic_fetch_or(entry, bits, __ATOMIC_ACQ_REL);
+}
+static inline void ptep_set_wrprotect(pte_t *ptep)
+{
+	ps_entry_and(&ptep->val, ~_PAGE_RW);
+}
+static inline void pmdp_set_wrprotect(pmd_t *pmdp)
+{
+	ps_entry_and(&pmdp->val, ~_PAGE_RW);
+}
+/** Return: whether the accessed bit was set. */
+static inline bool ptep_test_and_clear_young(pte_t *ptep)
+{
+	ps_point(PS_POINT_RMW, ptep);
+	return __atomic_fetch_and(&ptep->val, ~_PAGE_ACCESSED, __ATOMIC_ACQ_REL) & _PAGE_ACCESSED;
+}
+static inline bool pmdp_test_and_clear_young(pmd_t *pmdp)
+{
+	ps_point(PS_POINT_RMW, pmdp);
+	return __atomic_fetch_and(&pmdp->val, ~_PAGE_ACCESSED, __ATOMIC_ACQ_REL) & _PAGE_ACCESSED;
+}
+/** Adds rights and bits to a present entry, as a fault does that finds it too narrow: what `entry` has, the table's gets. */
+static inline void ptep_set_access_flags(pte_t *ptep, pte_t entry)
+{
+	ps_entry_or(&ptep->val, entry.val & (_PAGE_RW | _PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY));
+}
+static inline void pmdp_set_access_flags(pmd_t *pmdp, pmd_t entry)
+{
+	ps_entry_or(&pmdp->val, entry.val & (_PAGE_RW | _PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY));
+}
+/**
+ * Makes a huge entry useless to hardware without making it none: a walker that takes no lock must not take the memory for
+ * unmapped. Return: what was there, accessed and dirty bits complete. The caller flushes the TLBs and then sets what comes next.
+ */
+static inline pmd_t pmdp_invalidate(pmd_t *pmdp)
+{
+	u64 old = __atomic_load_n(&pmdp->val, __ATOMIC_RELAXED);
+
+	ps_point(PS_POINT_RMW, pmdp);
+	while (!__atomic_compare_exchange_n(&pmdp->val, &old, (old & ~_PAGE_PRESENT) | _PAGE_PROTNONE, false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		;
+	return __pmd(old);
+}
+
 /** The table of PTEs a PMD points to. Context: pmd_table(pmd). */
 static inline pte_t *pmd_pte_table(pmd_t pmd)
 {

@@ -55,31 +55,31 @@ GQuark ps_replay_error_quark(void);
 enum ps_replay_error {
 	PS_REPLAY_ERROR_MACHINE,    /* cannot be built */
 	PS_REPLAY_ERROR_GENERATION, /* no such generation */
-	PS_REPLAY_ERROR_POLICY,	    /* could not be put to work; bad words are PS_POLICY_ERROR */
+	PS_REPLAY_ERROR_POLICY,     /* could not be put to work; bad words are PS_POLICY_ERROR */
 	PS_REPLAY_ERROR_ARGUMENT,   /* a setting that cannot be */
-	PS_REPLAY_ERROR_MEMORY,	    /* simulated memory is used up, or the host's is */
-	PS_REPLAY_ERROR_TRACE,	    /* says what cannot be: a task that has ended, a page beyond the address space */
-	PS_REPLAY_ERROR_SCRIPT,	    /* statements of the language, which ps_script_run() executes */
-	PS_REPLAY_ERROR_STUCK,	    /* nobody can ever run again */
-	PS_REPLAY_ERROR_CHECK,	    /* an invariant does not hold */
+	PS_REPLAY_ERROR_MEMORY,     /* simulated memory is used up, or the host's is */
+	PS_REPLAY_ERROR_TRACE,      /* says what cannot be: a task that has ended, a page beyond the address space */
+	PS_REPLAY_ERROR_SCRIPT,     /* statements of the language, which ps_script_run() executes */
+	PS_REPLAY_ERROR_STUCK,      /* nobody can ever run again */
+	PS_REPLAY_ERROR_CHECK,      /* an invariant does not hold */
 };
 
 /** Where tasks run. A task gets its CPU when it appears and stays there. */
 enum ps_replay_placement {
 	PS_PLACE_FIRST_NODE, /* in turn on the CPUs of the first node that has CPUs */
 	PS_PLACE_SPREAD,     /* in turn on all nodes, and in turn on the CPUs of each */
-	PS_PLACE_CPU0,	     /* all on one CPU */
+	PS_PLACE_CPU0,       /* all on one CPU */
 };
 
 /** The placement called @word ("first-node", "spread", "cpu0"), or -ENOENT. */
 int ps_replay_placement_from_word(const char *word);
 
 #define PS_INSTRUCTION_PS_DEFAULT 250
-#define PS_INSTRUCTION_PS_NONE	  0xffffffffu
+#define PS_INSTRUCTION_PS_NONE    0xffffffffu
 
 /** All zero: the defaults. */
 struct ps_replay_settings {
-	const char *policy;	/* as ps_policy_parse() reads it: name,parameter=number...; NULL: none */
+	const char *policy;     /* as ps_policy_parse() reads it: name,parameter=number...; NULL: none */
 	const char *generation; /* of the migrate engine; NULL: 6.1 */
 	enum ps_contents contents;
 	u64 seed;
@@ -87,7 +87,7 @@ struct ps_replay_settings {
 	enum ps_replay_placement placement;
 	u32 instruction_ps; /* ps of CPU time per instruction between accesses; 0: PS_INSTRUCTION_PS_DEFAULT (4 a ns, an
 			       assumption: two a cycle at 2 GHz); PS_INSTRUCTION_PS_NONE: none */
-	bool check;	    /* all invariants at the end, and at the end of every interval */
+	bool check;         /* all invariants at the end, and at the end of every interval */
 	/** Hears of progress now and then; false stops the run (an error). NULL: nobody. */
 	bool (*progress)(void *arg, u64 accesses, u64 position, u64 size);
 	void *arg;

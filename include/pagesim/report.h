@@ -50,20 +50,20 @@ int ps_report_format_from_word(const char *word);
  * The columns of a row. X(NAME, name in JSON and CSV, kind)
  * A COUNT is what happened within the interval, a GAUGE what is true at its end. Units are in the name: _ns, _pages.
  */
-#define PS_REPORT_COLUMNS(X)                            \
-	X(START, "start_ns", GAUGE)                     \
-	X(END, "end_ns", GAUGE)                         \
-	X(ACCESSES, "accesses", COUNT)                  \
-	X(MEMORY, "memory_accesses", COUNT)             \
-	X(LATENCY, "memory_latency_ns", COUNT)          \
-	X(LOST, "lost_ns", COUNT)                       \
-	X(TLB_MISSES, "tlb_misses", COUNT)              \
-	X(SHOOTDOWNS, "tlb_shootdowns", COUNT)          \
-	X(FAULTS, "faults", COUNT)                      \
-	X(HINT_FAULTS, "hint_faults", COUNT)            \
-	X(PROMOTED, "promoted_pages", COUNT)            \
-	X(DEMOTED, "demoted_pages", COUNT)              \
-	X(MIGRATED, "migrated_pages", COUNT)            \
+#define PS_REPORT_COLUMNS(X)                             \
+	X(START, "start_ns", GAUGE)                      \
+	X(END, "end_ns", GAUGE)                          \
+	X(ACCESSES, "accesses", COUNT)                   \
+	X(MEMORY, "memory_accesses", COUNT)              \
+	X(LATENCY, "memory_latency_ns", COUNT)           \
+	X(LOST, "lost_ns", COUNT)                        \
+	X(TLB_MISSES, "tlb_misses", COUNT)               \
+	X(SHOOTDOWNS, "tlb_shootdowns", COUNT)           \
+	X(FAULTS, "faults", COUNT)                       \
+	X(HINT_FAULTS, "hint_faults", COUNT)             \
+	X(PROMOTED, "promoted_pages", COUNT)             \
+	X(DEMOTED, "demoted_pages", COUNT)               \
+	X(MIGRATED, "migrated_pages", COUNT)             \
 	X(MIGRATE_FAILED, "migrate_failed_pages", COUNT) \
 	X(THP_MIGRATED, "thp_migrated", COUNT)
 
@@ -90,10 +90,10 @@ struct ps_report_node {
 	enum ps_memory_kind kind;
 	int tier; /* -1: no memory */
 	unsigned nr_cpus;
-	u64 reads;	    /* memory accesses */
+	u64 reads; /* memory accesses */
 	u64 writes;
 	u64 resident_pages; /* anonymous and file pages at the end */
-	u64 peak_pages;	    /* at the moment when all nodes together had most */
+	u64 peak_pages;     /* at the moment when all nodes together had most */
 };
 
 /** A number a policy keeps of itself. The name lives as long as the library. */
@@ -119,12 +119,12 @@ struct ps_report {
 	unsigned nr_cpus;
 	unsigned nr_nodes;
 	struct ps_report_node node[MAX_NUMNODES];
-	bool complete;	/* the trace was replayed to its end */
-	char *stopped;	/* otherwise: why not */
+	bool complete; /* the trace was replayed to its end */
+	char *stopped; /* otherwise: why not */
 
 	/* What the trace held, as far as it was replayed. */
 	u64 records;
-	u64 reads;  /* accesses, the folded ones counted each */
+	u64 reads; /* accesses, the folded ones counted each */
 	u64 writes;
 	u64 fetches;
 	u64 events[PS_EVENT_KINDS];
@@ -190,7 +190,8 @@ static inline u64 ps_report_accesses(const struct ps_report *report)
  * @index: number of this report in the document, from 0. JSON is one document of all reports: the first brings the
  * opening, ps_report_close() the closing; CSV has its header line before the first.
  */
-void ps_report_write(const struct ps_report *report, enum ps_report_format format, bool host, unsigned index, GString *out);
+void ps_report_write(const struct ps_report *report, enum ps_report_format format, bool host, unsigned index,
+		     GString *out);
 /** Ends a document of @n reports. */
 void ps_report_close(enum ps_report_format format, unsigned n, GString *out);
 

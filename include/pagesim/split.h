@@ -22,8 +22,8 @@ struct page;
  * The caller's lock and reference stay with `page`; the other pieces are unlocked, and freed if nobody maps them.
  * @list: tails are collected here with a reference each (the head is isolated); NULL: they follow the head on its LRU.
  * Context: head locked, one reference by the caller, may sleep.
- * Return: 0; -EBUSY (huge zero page, writeback, no rmap or mapping); -EAGAIN (somebody holds it): the page is whole, but
- * may be mapped by PTEs now; -ENOMEM. Counts THP_SPLIT_PAGE or THP_SPLIT_PAGE_FAILED.
+ * Return: 0; -EBUSY (writeback, which is not counted; no rmap or mapping; somebody holds it): the page is whole, but may be
+ * mapped by PTEs now; -ENOMEM. Counts THP_SPLIT_PAGE or THP_SPLIT_PAGE_FAILED.
  * Fidelity: exact, split_huge_page_to_list() of 6.1.
  */
 int split_huge_page_to_list(struct page *page, struct list_head *list);

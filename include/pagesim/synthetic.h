@@ -49,8 +49,8 @@ struct ps_synthetic_settings {
 	u64 accesses;
 	u64 seed;
 	u32 write_per_mille; /* so many of 1000 accesses are writes */
-	bool ranked;	     /* page k has rank k; otherwise ranks are scattered */
-	u64 first_vpn;	     /* where the pages begin; 0 = 0x10000 */
+	bool ranked;         /* page k has rank k; otherwise ranks are scattered */
+	u64 first_vpn;       /* where the pages begin; 0 = 0x10000 */
 };
 
 /**

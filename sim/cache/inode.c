@@ -84,6 +84,7 @@ static struct inode *inode_new(struct ps_files *files, enum ps_file_kind kind)
 	inode->kind = kind;
 	inode->i_mapping = &inode->i_data;
 	inode->i_blkbits = PAGE_SHIFT;
+	inode->unprivileged = current && current->unprivileged;
 	atomic_set(&inode->i_count, 1);
 	init_rwsem(&inode->i_rwsem, INODE_RWSEM);
 	INIT_LIST_HEAD(&inode->i_list);
@@ -514,8 +515,11 @@ int file_fsync(struct inode *inode)
 int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end)
 {
 	struct address_space *mapping = inode->i_mapping;
+	bool held = READ_ONCE(inode->hold_writeback);
 	unsigned long failed;
 
+	/* A disk is slower than what follows: what is being written stays. */
+	WRITE_ONCE(inode->hold_writeback, true);
 	filemap_fdatawrite_range(mapping, start, end, WB_SYNC_NONE);
 	lru_add_drain();
 	invalidate_mapping_pages(mapping, start, end, &failed);
@@ -524,6 +528,9 @@ int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end)
 		lru_add_drain_all();
 		invalidate_mapping_pages(mapping, start, end, NULL);
 	}
+	WRITE_ONCE(inode->hold_writeback, held);
+	if (!held)
+		disk_complete(&inode->files->disk, inode, 0);
 	return 0;
 }
 

@@ -29,6 +29,7 @@
 struct queue {
 	const nodemask_t *nodes;
 	unsigned int flags;
+	bool unmovable; /* some page must move (MPOL_MF_STRICT) and could not be isolated */
 	struct list_head *list;
 };
 
@@ -55,7 +56,7 @@ static int migrate_page_add(const struct queue *q, struct page *page)
 }
 
 /* Context: the PMD lock. */
-static int queue_huge(const struct queue *q, pmd_t pmd)
+static int queue_huge(struct queue *q, pmd_t pmd)
 {
 	struct page *page;
 
@@ -68,13 +69,14 @@ static int queue_huge(const struct queue *q, pmd_t pmd)
 		return 0;
 	if (!moves(q))
 		return -EIO;
-	return migrate_page_add(q, page) ? 1 : 0;
+	if (migrate_page_add(q, page))
+		q->unmovable = true;
+	return 0;
 }
 
-static int queue_ptes(const struct queue *q, struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 end)
+static int queue_ptes(struct queue *q, struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 end)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
-	bool unmovable = false;
 	spinlock_t *ptl;
 	pte_t *ptep = pte_offset_map_lock(pt, pmd, addr, &ptl);
 
@@ -90,15 +92,13 @@ static int queue_ptes(const struct queue *q, struct vm_area_struct *vma, pmd_t *
 		if (!moves(q))
 			break;
 		if (migrate_page_add(q, page))
-			unmovable = true;
+			q->unmovable = true; /* the others move all the same */
 	}
 	pte_unmap_unlock(ptep, ptl);
-	if (unmovable)
-		return 1;
 	return addr < end ? -EIO : 0;
 }
 
-static int queue_vma(const struct queue *q, struct vm_area_struct *vma, u64 addr, u64 end)
+static int queue_vma(struct queue *q, struct vm_area_struct *vma, u64 addr, u64 end)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	pmd_t *pmd;
@@ -147,7 +147,9 @@ int queue_pages_range(struct mm_struct *mm, u64 start, u64 end, const nodemask_t
 		if (ret)
 			return ret;
 	}
-	return any ? 0 : -EFAULT;
+	if (!any)
+		return -EFAULT;
+	return q.unmovable ? 1 : 0;
 }
 
 /* ---- 2. the policy */
@@ -245,6 +247,8 @@ long ps_mbind(struct mm_struct *mm, u64 start, u64 len, int mode, const nodemask
 	int queued;
 
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
+	if (flags & ~(MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL))
+		return -EINVAL;
 	if ((flags & MPOL_MF_MOVE_ALL) && current->unprivileged)
 		return -EPERM;
 	if (start & ~PAGE_MASK)
@@ -252,6 +256,8 @@ long ps_mbind(struct mm_struct *mm, u64 start, u64 len, int mode, const nodemask
 	if (mode == MPOL_DEFAULT)
 		flags &= ~MPOL_MF_STRICT;
 	len = (len + PAGE_SIZE - 1) & PAGE_MASK;
+	if (start + len < start)
+		return -EINVAL;
 	if (!len)
 		return 0;
 	error = mpol_new((enum mempolicy_mode)mode, nodes, &policy);

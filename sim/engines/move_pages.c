@@ -209,6 +209,8 @@ long ps_migrate_pages(struct mm_struct *mm, const nodemask_t *from, const nodema
 
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
 	nodes_and(target, *to, this_machine()->memory_nodes);
+	if (current->unprivileged && !nodes_equal(target, *to))
+		return -EPERM;
 	if (nodes_empty(target))
 		return -EINVAL;
 	lru_cache_disable();

@@ -15,7 +15,7 @@
 /**
  * Isolates pages of [start, end) onto the list (MOVE, MOVE_ALL), or only looks (STRICT alone).
  * Context: mmap_lock held.
- * Return: 0; 1 something could not be isolated (the rest of its table is skipped, as 6.1 does); -EIO (STRICT alone) a page
+ * Return: 0; 1 something that must move (STRICT) could not be isolated, the others were; -EIO (STRICT alone) a page
  * is on a wrong node; -EFAULT a hole.
  */
 int queue_pages_range(struct mm_struct *mm, u64 start, u64 end, const nodemask_t *nodes, unsigned int flags,

@@ -157,9 +157,9 @@ int split_huge_page_to_list(struct page *page, struct list_head *list)
 	VM_BUG_ON_PAGE(!PageHead(head), head);
 	ps_charge(this_machine()->costs.split_huge_ns, PS_TIME_MIGRATE);
 
-	error = -EBUSY;
 	if (PageWriteback(head))
-		goto out;
+		return -EBUSY;
+	error = -EBUSY;
 	if (PageAnon(head)) {
 		anon_vma = page_get_anon_vma(head);
 		if (!anon_vma)
@@ -177,7 +177,7 @@ int split_huge_page_to_list(struct page *page, struct list_head *list)
 		end = i_size_pages(mapping->host);
 		i_mmap_lock_read(mapping);
 	}
-	error = -EAGAIN;
+	error = -EBUSY;
 	if (!can_split_huge_page(head))
 		goto out_unlock;
 	unmap_huge_page(head);

@@ -212,8 +212,13 @@ static vm_fault_t do_anonymous_page(struct vm_fault *vmf)
 static void wp_page_reuse(struct vm_fault *vmf)
 {
 	pte_t entry = pte_mkyoung(vmf->orig_pte);
+	struct page *page = vm_normal_page(vmf->orig_pte);
 
-	set_pte_at(vmf->pte, maybe_mkwrite(pte_mkdirty(entry), vmf->vma));
+	/* Who reuses it is its user from now on: what a NUMA scan knew of the last one is worthless. */
+	if (page)
+		page_cpupid_xchg_last(page, -1);
+	ptep_set_access_flags(vmf->pte, maybe_mkwrite(pte_mkdirty(entry), vmf->vma));
+	count_vm_event(PGREUSE);
 	flush_tlb_fix_spurious_fault(&vmf->vma->vm_mm->pt, vmf->address);
 	pte_unmap_unlock(vmf->pte, vmf->ptl);
 	fault_count(PS_FAULT_REUSE);
@@ -401,10 +406,8 @@ static vm_fault_t __do_fault(struct vm_fault *vmf)
 		return VM_FAULT_OOM;
 	if (error)
 		return VM_FAULT_SIGBUS;
-	if (major) {
-		count_vm_event(PGMAJFAULT);
+	if (major) /* which the cache has counted */
 		ps_charge(this_machine()->costs.major_fault_ns, PS_TIME_FAULT);
-	}
 	return 0;
 }
 
@@ -591,8 +594,8 @@ static void numa_restore_pte(struct vm_fault *vmf)
 	pte_t old = ptep_get_and_clear(vmf->pte);
 	pte_t entry = pte_mkyoung(pte_modify(old, vma->vm_page_prot));
 
-	/* What was writable before the hint stays so, if writing needs no notice. */
-	if ((vma->vm_flags & VM_WRITE) && pte_can_be_writable(vma, entry))
+	/* What was writable before the hint stays so. */
+	if (pte_write(old))
 		entry = pte_mkwrite(entry);
 	set_pte_at(vmf->pte, entry);
 }
@@ -684,8 +687,7 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 			entry = pte_mkdirty(entry);
 	}
 	entry = pte_mkyoung(entry);
-	if (!pte_same(entry, *vmf->pte))
-		set_pte_at(vmf->pte, entry);
+	ptep_set_access_flags(vmf->pte, entry);
 	flush_tlb_fix_spurious_fault(&mm->pt, vmf->address);
 	pte_unmap_unlock(vmf->pte, vmf->ptl);
 	return 0;

@@ -77,7 +77,7 @@ static int copy_present_pte(struct copy *copy, pte_t *dst_pte, pte_t *src_pte, u
 	}
 	if (is_cow_mapping(src->vm_flags) && pte_write(pte)) {
 		pte = pte_wrprotect(pte);
-		set_pte_at(src_pte, pte_wrprotect(*src_pte));
+		ptep_set_wrprotect(src_pte);
 	}
 	if (vma_is_shared(src))
 		pte = pte_mkclean(pte);
@@ -204,7 +204,7 @@ static int copy_huge_pmd(struct copy *copy, pmd_t *dst_pmd, pmd_t *src_pmd, u64 
 	mm_inc_nr_ptes(dst);
 	pgtable_trans_huge_deposit(dst, dst_pmd, table);
 	if (pmd_present(pmd)) {
-		set_pmd_at(src_pmd, pmd_wrprotect(pmd));
+		pmdp_set_wrprotect(src_pmd);
 		pmd = pmd_mkold(pmd_wrprotect(pmd));
 	}
 	set_pmd_at(dst_pmd, pmd);

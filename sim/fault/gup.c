@@ -135,9 +135,6 @@ static int check_vma(const struct vm_area_struct *vma, unsigned int flags)
 	} else if (!(vma->vm_flags & VM_READ)) {
 		return -EFAULT;
 	}
-	/* A long-term pin would let a device dirty the file behind its file system's back. */
-	if ((flags & FOLL_LONGTERM) && vma->vm_mapping && file_wants_mkwrite(vma->vm_mapping->host))
-		return -EOPNOTSUPP;
 	return 0;
 }
 

@@ -86,8 +86,11 @@ struct page *mm_get_huge_zero_page(struct mm_struct *mm)
 			count_vm_event(THP_ZERO_PAGE_ALLOC);
 		}
 	}
-	mm->huge_zero = true;
-	faults->huge_zero_users++;
+	/* Another thread of this address space may have come first while we allocated. */
+	if (!mm->huge_zero) {
+		mm->huge_zero = true;
+		faults->huge_zero_users++;
+	}
 	return faults->huge_zero_page;
 }
 
@@ -248,7 +251,7 @@ vm_fault_t do_huge_pmd_wp_page(struct vm_fault *vmf)
 			entry = pmd_mkdirty(pmd_mkyoung(vmf->orig_pmd));
 			if (vma->vm_flags & VM_WRITE)
 				entry = pmd_mkwrite(entry);
-			set_pmd_at(vmf->pmd, entry);
+			pmdp_set_access_flags(vmf->pmd, entry);
 			flush_tlb_fix_spurious_fault(pt, vmf->address);
 		}
 		spin_unlock(ptl);
@@ -271,8 +274,7 @@ void huge_pmd_set_accessed(struct vm_fault *vmf)
 		entry = pmd_mkyoung(entry);
 		if (vmf->flags & FAULT_FLAG_WRITE)
 			entry = pmd_mkdirty(entry);
-		if (!pmd_same(entry, *vmf->pmd))
-			set_pmd_at(vmf->pmd, entry);
+		pmdp_set_access_flags(vmf->pmd, entry);
 		flush_tlb_fix_spurious_fault(pt, vmf->address);
 	}
 	spin_unlock(ptl);
@@ -319,7 +321,7 @@ vm_fault_t do_huge_pmd_numa_page(struct vm_fault *vmf)
 	}
 out_map:
 	entry = pmd_mkyoung(pmd_modify(vmf->orig_pmd, vma->vm_page_prot));
-	if (vma_is_anonymous(vma) && (vma->vm_flags & VM_WRITE) && PageAnonExclusive(page) && pmd_dirty(entry))
+	if (pmd_write(vmf->orig_pmd))
 		entry = pmd_mkwrite(entry);
 	set_pmd_at(vmf->pmd, entry);
 	spin_unlock(ptl);

@@ -54,6 +54,17 @@ static int populate(struct mm_struct *mm, u64 start, u64 end, bool write)
 	return 0;
 }
 
+/* Brings pages [first, end) of the file into the cache, as far as there are any. (force_page_cache_readahead) */
+static void read_ahead(struct inode *inode, pgoff_t first, pgoff_t end)
+{
+	struct ps_page_source source;
+	u64 word;
+
+	ps_vma_page_source(NULL, &source);
+	while (first < end && file_read_page(inode, first, &word, &source) > 0)
+		first++;
+}
+
 static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_madvice advice)
 {
 	struct inode *inode = vma->vm_mapping ? vma->vm_mapping->host : NULL;
@@ -92,8 +103,18 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 	case PS_MADV_FREE:
 	case PS_MADV_COLD:
 		return madvise_lru(vma, start, end, advice == PS_MADV_FREE);
+	case PS_MADV_POPULATE_READ:
+	case PS_MADV_POPULATE_WRITE:
+		return populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);
 	case PS_MADV_WILLNEED:
-		return 0; /* no readahead: see differences */
+		if (!inode || inode->kind != PS_FILE_DISK)
+			return 0; /* memory that is in swap would come back */
+		ihold(inode);
+		mmap_read_unlock(mm);
+		read_ahead(inode, first, first + ((end - start) >> PAGE_SHIFT));
+		iput(inode);
+		mmap_read_lock(mm);
+		return 0;
 	default:
 		return -EINVAL;
 	}
@@ -133,10 +154,6 @@ int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice)
 		mmap_write_lock(mm);
 	else
 		mmap_read_lock(mm);
-	if (advice == PS_MADV_POPULATE_READ || advice == PS_MADV_POPULATE_WRITE) {
-		error = populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);
-		goto out;
-	}
 	while (start < end) {
 		u64 next;
 
@@ -155,7 +172,6 @@ int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice)
 			break;
 		start = next;
 	}
-out:
 	if (write)
 		mmap_write_unlock(mm);
 	else

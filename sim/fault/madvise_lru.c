@@ -58,11 +58,7 @@ static void cold_pte(pte_t *ptep, struct page *page)
 {
 	if (!PageLRU(page) || page_mapcount(page) != 1)
 		return;
-	if (pte_young(*ptep)) {
-		pte_t pte = ptep_get_and_clear(ptep);
-
-		set_pte_at(ptep, pte_mkold(pte));
-	}
+	ptep_test_and_clear_young(ptep);
 	ClearPageReferenced(page);
 	deactivate_page(page);
 }
@@ -71,12 +67,14 @@ static void cold_pte(pte_t *ptep, struct page *page)
  * A huge page mapped by PTEs, found at addr. Context: *ptlp held; dropped and taken again.
  * Return: true if it was split: look at addr again; false: leave the rest of the table.
  */
-static bool split_for(struct page_tables *pt, pmd_t *pmd, u64 addr, struct page *page, spinlock_t **ptlp, pte_t **ptepp)
+static bool split_for(struct page_tables *pt, pmd_t *pmd, u64 addr, struct page *page, bool lazyfree,
+		      spinlock_t **ptlp, pte_t **ptepp)
 {
 	struct page *head = compound_head(page);
 	int error;
 
-	if (page_mapcount(page) != 1)
+	/* MADV_FREE takes the first page's mappings for those of all (folio_estimated_sharers), COLD asks the page itself. */
+	if (page_mapcount(lazyfree ? head : page) != 1)
 		return false;
 	get_page(head);
 	if (!trylock_page(head)) {
@@ -104,7 +102,7 @@ static void advise_ptes(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 en
 		struct page *page = vm_normal_page(*ptep);
 
 		if (page && PageTransCompound(page)) {
-			if (!split_for(pt, pmd, addr, page, &ptl, &ptep))
+			if (!split_for(pt, pmd, addr, page, lazyfree, &ptl, &ptep))
 				break;
 			continue;
 		}
@@ -160,7 +158,7 @@ static bool advise_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 nex
 		unlock_page(page);
 	}
 	if (pmd_young(entry) || (lazyfree && pmd_dirty(entry))) {
-		entry = pmdp_get_and_clear(pmd);
+		entry = pmdp_invalidate(pmd);
 		flush_tlb_range(pt, addr, next);
 		entry = pmd_mkold(entry);
 		set_pmd_at(pmd, lazyfree ? pmd_mkclean(entry) : entry);

@@ -84,6 +84,31 @@ static int apply_lock_flags(struct mm_struct *mm, u64 start, u64 end, bool lock)
 	return 0;
 }
 
+/* What a task without privileges may keep locked: Linux's default RLIMIT_MEMLOCK, 8 MiB. */
+#define MEMLOCK_PAGES ((8u << 20) >> PAGE_SHIFT)
+
+/* Pages in locked VMAs of [start, end). Context: mmap_lock. */
+static u64 locked_pages(struct mm_struct *mm, u64 start, u64 end)
+{
+	struct vm_area_struct *vma;
+	u64 n = 0;
+
+	for_each_vma_range(mm, vma, start, end) if (vma->vm_flags & VM_LOCKED) n +=
+		(ps_min(end, vma->vm_end) - ps_max(start, vma->vm_start)) >> PAGE_SHIFT;
+	return n;
+}
+
+static bool over_limit(struct mm_struct *mm, u64 start, u64 len)
+{
+	u64 locked;
+
+	if (!current->unprivileged)
+		return false;
+	/* What the range has locked already counts once. */
+	locked = (len >> PAGE_SHIFT) + locked_pages(mm, 0, task_size(&mm->pt)) - locked_pages(mm, start, start + len);
+	return locked > MEMLOCK_PAGES;
+}
+
 static int change_lock(struct mm_struct *mm, u64 start, u64 len, bool lock)
 {
 	int error;
@@ -95,7 +120,7 @@ static int change_lock(struct mm_struct *mm, u64 start, u64 len, bool lock)
 		return -EINVAL;
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
 	mmap_write_lock(mm);
-	error = apply_lock_flags(mm, start, start + len, lock);
+	error = lock && over_limit(mm, start, len) ? -ENOMEM : apply_lock_flags(mm, start, start + len, lock);
 	mmap_write_unlock(mm);
 	return error;
 }

@@ -200,12 +200,9 @@ static struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_str
 
 	grown = with_prev ? prev : next;
 	/* Pages of the swallowed parts must find their mapping through the VMA that grows. */
-	if (!grown->anon_vma) {
-		if (self && self->anon_vma)
-			donor = self;
-		else if (with_prev && with_next && next->anon_vma)
-			donor = next;
-	}
+	VM_BUG_ON(!grown->anon_vma && self && self->anon_vma); /* anon_vmas_mergeable() forbids it */
+	if (!grown->anon_vma && with_prev && with_next && next->anon_vma)
+		donor = next;
 	if (donor) {
 		grown->anon_vma = donor->anon_vma;
 		if (anon_vma_clone(grown, donor))

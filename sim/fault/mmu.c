@@ -14,6 +14,7 @@
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
 #include <pagesim/vmstat.h>
+#include <pagesim/writeback.h>
 
 #include "fault/vm_fault.h"
 
@@ -161,6 +162,33 @@ bool mapped_for(const struct vm_area_struct *vma, u64 addr, unsigned int flags)
 	return pte_present(pte) && !pte_protnone(pte) && (!(flags & FAULT_FLAG_WRITE) || pte_write(pte));
 }
 
+/*
+ * A write that goes no further than the page tables leaves its mark where a CPU would: in a huge entry, or, for a small
+ * page whose entry and page are both clean, in the page. (FOLL_TOUCH)
+ */
+static void touch_for_write(struct vm_area_struct *vma, u64 addr)
+{
+	const struct page_tables *pt = &vma->vm_mm->pt;
+	pmd_t *pmd = pmd_find(pt, addr);
+	spinlock_t *ptl = pmd_trans_huge_lock(vma, pmd);
+	struct page *page;
+	pte_t *ptep;
+
+	if (ptl) {
+		if (pmd_present(*pmd) && pmd_write(*pmd))
+			set_pmd_at(pmd, pmd_mkdirty(pmd_mkyoung(*pmd)));
+		spin_unlock(ptl);
+		return;
+	}
+	if (!pmd_table(pmdp_get(pmd)))
+		return;
+	ptep = pte_offset_map_lock(pt, pmd, addr, &ptl);
+	page = pte_present(*ptep) && pte_write(*ptep) && !pte_dirty(*ptep) ? vm_normal_page(*ptep) : NULL;
+	if (page && !PageDirty(page))
+		set_page_dirty(page);
+	pte_unmap_unlock(ptep, ptl);
+}
+
 vm_fault_t handle_mm_fault_until_present(struct vm_area_struct *vma, u64 addr, unsigned int flags)
 {
 	while (!mapped_for(vma, addr, flags)) {
@@ -169,5 +197,7 @@ vm_fault_t handle_mm_fault_until_present(struct vm_area_struct *vma, u64 addr, u
 		if (ret & VM_FAULT_ERROR)
 			return ret;
 	}
+	if (flags & FAULT_FLAG_WRITE)
+		touch_for_write(vma, addr);
 	return 0;
 }

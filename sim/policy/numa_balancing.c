@@ -30,7 +30,6 @@
  *   - a group joins threads of one process, or of two that share the page by a shared mapping, when the other one is found
  *     by its number (Linux: when it happens to run on the CPU in question);
  *   - nodes count as directly connected (no topology levels);
- *   - whether a page was writable before the hint, which keeps read-only pages out of groups, is read from the VMA;
  *   - a period is checked when the tick comes, not every 4 ms.
  */
 #include <errno.h>

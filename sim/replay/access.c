@@ -34,8 +34,8 @@ static const u64 **hint_of(struct ps_replay *r, u64 vpn, unsigned bits)
  * has an entry (without the permission) already.
  * *@ret_clean: the entry was not dirty. Return: the TLB's word, or 0 when the kernel must look at it.
  */
-static inline u64 walk(struct ps_replay *r, struct ps_tlb *tlb, const struct page_tables *pt, u64 vpn, bool write, bool had,
-		       bool *ret_clean)
+static inline u64 walk(struct ps_replay *r, struct ps_tlb *tlb, const struct page_tables *pt, u64 vpn, bool write,
+		       bool had, bool *ret_clean)
 {
 	u64 addr = vpn << PAGE_SHIFT, entry, set, flags = 0, *entryp;
 	pmd_t *pmd = pmd_find(pt, addr);
@@ -84,8 +84,8 @@ static void load_costs(struct ps_replay *r, nid_t cpu_nid)
 
 int replay_auto_map(struct ps_replay *r, u64 addr)
 {
-	int error = do_mmap(current->mm, addr & PAGE_MASK, PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE, MM_MAP_FIXED_NOREPLACE, NULL,
-			    0);
+	int error = do_mmap(current->mm, addr & PAGE_MASK, PAGE_SIZE, MM_PROT_READ | MM_PROT_WRITE,
+			    MM_MAP_FIXED_NOREPLACE, NULL, 0);
 
 	if (!error)
 		r->auto_mapped++;
@@ -98,7 +98,7 @@ int replay_auto_map(struct ps_replay *r, u64 addr)
  */
 static int slow_access(struct ps_replay *r, u64 addr, bool write, nid_t *nid)
 {
-	struct ps_access access = {.nid = 0};
+	struct ps_access access = { .nid = 0 };
 	int error = ps_mmu_walk(addr, write, &access);
 
 	if (error == -EFAULT && addr < task_size(&current->mm->pt) && !vma_lookup(current->mm, addr)) {
@@ -137,8 +137,9 @@ static bool slow_failed(struct ps_replay *r, int error, u64 vpn)
 
 	g_snprintf(what, sizeof(what), "access to page 0x%" G_GINT64_MODIFIER "x", vpn);
 	if (error == -ERANGE)
-		return replay_fail(r, PS_REPLAY_ERROR_TRACE, "%s: an address space of this machine ends at page 0x%" G_GINT64_MODIFIER
-				   "x", what, task_size(&current->mm->pt) >> PAGE_SHIFT);
+		return replay_fail(r, PS_REPLAY_ERROR_TRACE,
+				   "%s: an address space of this machine ends at page 0x%" G_GINT64_MODIFIER "x", what,
+				   task_size(&current->mm->pt) >> PAGE_SHIFT);
 	return replay_fail_errno(r, error, what);
 }
 
@@ -178,7 +179,7 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 	const u32 *metas = batch->meta;
 	const u32 n = batch->n, asid = pt->asid, cache_ns = machine->costs.cache_ns;
 	const u32 walk_ns = 4 * machine->costs.walk_step_ns;
-	const u32 l2_ns[2] = {machine->costs.tlb_l2_hit_ns, 0};
+	const u32 l2_ns[2] = { machine->costs.tlb_l2_hit_ns, 0 };
 	const unsigned bits = pt->bits;
 	const u64 compute = r->clock == PS_CLOCK_INSTRUCTIONS ? batch->span * r->instruction_ps / 1000 : 0;
 	const u64 step = compute / n;
@@ -204,7 +205,8 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 		nid_t nid;
 
 		if (likely(i + AHEAD < n))
-			__builtin_prefetch(*hint_of(r, vpns[i + AHEAD], bits) + (vpns[i + AHEAD] & ((1u << bits) - 1)), 1);
+			__builtin_prefetch(*hint_of(r, vpns[i + AHEAD], bits) + (vpns[i + AHEAD] & ((1u << bits) - 1)),
+					   1);
 		if ((word & need) == need) {
 			now += l2_ns[(word >> PS_TLB_L1_SHIFT) & 1];
 		} else {

@@ -116,7 +116,8 @@ static bool clone(struct ps_replay *r, const struct ps_event *e)
 	if (!parent)
 		return false;
 	t = &g_array_index(r->tasks, struct replay_task, e->other);
-	error = thread ? ps_world_thread(r->world, current->comm, &task) : ps_world_fork(r->world, current->comm, &task);
+	error = thread ? ps_world_thread(r->world, current->comm, &task)
+		       : ps_world_fork(r->world, current->comm, &task);
 	replay_leave(r);
 	if (error)
 		return replay_fail_errno(r, error, thread ? "start of a thread" : "fork");
@@ -287,7 +288,8 @@ static int map_holes(struct mm_struct *mm, u64 from, u64 to)
 static int do_event_brk(struct ps_replay *r, struct replay_task *t, const struct ps_event *e)
 {
 	struct replay_space *space = t->space;
-	u64 start = bytes_of(e->vpn), end = start + bytes_of(e->pages), old = space->heap_start == start ? space->heap_end : start;
+	u64 start = bytes_of(e->vpn), end = start + bytes_of(e->pages),
+	    old = space->heap_start == start ? space->heap_end : start;
 
 	space->heap_start = start;
 	space->heap_end = end;
@@ -466,7 +468,7 @@ static int copy_user(struct ps_replay *r, const struct ps_event *e, bool write)
 
 	for (i = 0; i < pages; i++) {
 		u64 addr = bytes_of(e->vpn + i);
-		struct ps_access access = {.nid = nid};
+		struct ps_access access = { .nid = nid };
 		int error = -EFAULT;
 
 		if (addr < task_size(&current->mm->pt))
@@ -538,22 +540,22 @@ static const struct {
 	bool (*outside)(struct ps_replay *r, const struct ps_event *e);
 	int (*inside)(struct ps_replay *r, struct replay_task *t, const struct ps_event *e);
 } kinds[PS_EVENT_KINDS] = {
-	[PS_EVENT_START] = {start, NULL},
-	[PS_EVENT_FORK] = {clone, NULL},
-	[PS_EVENT_THREAD] = {clone, NULL},
-	[PS_EVENT_EXEC] = {NULL, do_exec},
-	[PS_EVENT_EXIT] = {end, NULL},
-	[PS_EVENT_MMAP] = {NULL, do_event_mmap},
-	[PS_EVENT_MUNMAP] = {NULL, do_event_munmap},
-	[PS_EVENT_MREMAP] = {NULL, do_event_mremap},
-	[PS_EVENT_MPROTECT] = {NULL, do_event_mprotect},
-	[PS_EVENT_BRK] = {NULL, do_event_brk},
-	[PS_EVENT_MADVISE] = {NULL, do_event_madvise},
-	[PS_EVENT_OPEN] = {NULL, do_event_open},
-	[PS_EVENT_READ] = {NULL, do_event_io},
-	[PS_EVENT_WRITE] = {NULL, do_event_io},
-	[PS_EVENT_TRUNCATE] = {NULL, do_event_truncate},
-	[PS_EVENT_FSYNC] = {NULL, do_event_fsync},
+	[PS_EVENT_START] = { start, NULL },
+	[PS_EVENT_FORK] = { clone, NULL },
+	[PS_EVENT_THREAD] = { clone, NULL },
+	[PS_EVENT_EXEC] = { NULL, do_exec },
+	[PS_EVENT_EXIT] = { end, NULL },
+	[PS_EVENT_MMAP] = { NULL, do_event_mmap },
+	[PS_EVENT_MUNMAP] = { NULL, do_event_munmap },
+	[PS_EVENT_MREMAP] = { NULL, do_event_mremap },
+	[PS_EVENT_MPROTECT] = { NULL, do_event_mprotect },
+	[PS_EVENT_BRK] = { NULL, do_event_brk },
+	[PS_EVENT_MADVISE] = { NULL, do_event_madvise },
+	[PS_EVENT_OPEN] = { NULL, do_event_open },
+	[PS_EVENT_READ] = { NULL, do_event_io },
+	[PS_EVENT_WRITE] = { NULL, do_event_io },
+	[PS_EVENT_TRUNCATE] = { NULL, do_event_truncate },
+	[PS_EVENT_FSYNC] = { NULL, do_event_fsync },
 };
 
 /* Does a range lie in the address space? */

@@ -11,10 +11,10 @@
 
 struct json {
 	GString *out;
-	unsigned depth;	 /* of indentation, two blanks each */
+	unsigned depth;   /* of indentation, two blanks each */
 	unsigned inlined; /* depth of an inline array, 0: none */
-	bool more;	 /* the next element needs a comma before it */
-	bool begun;	 /* false: the very first element stands where the writer begins */
+	bool more;        /* the next element needs a comma before it */
+	bool begun;       /* false: the very first element stands where the writer begins */
 };
 
 void json_open(struct json *j, const char *key, char bracket);

@@ -32,11 +32,11 @@ struct replay_exit {
 	char text[1024];
 };
 
-G_DEFINE_QUARK(pagesim-replay, ps_replay_error)
+G_DEFINE_QUARK(pagesim - replay, ps_replay_error)
 
 int ps_replay_placement_from_word(const char *word)
 {
-	static const char *const words[] = {"first-node", "spread", "cpu0"};
+	static const char *const words[] = { "first-node", "spread", "cpu0" };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++)
 		if (!strcmp(word, words[i]))
@@ -63,7 +63,8 @@ bool replay_fail(struct ps_replay *r, enum ps_replay_error code, const char *for
 	va_end(args);
 	r->failed = g_error_new(PS_REPLAY_ERROR, (int)code,
 				"%s: after %" G_GUINT64_FORMAT " accesses (trace time %" G_GUINT64_FORMAT " %s): %s",
-				r->trace ? r->trace : "trace", accesses(r), r->trace_time, ps_trace_clock_word(r->clock), message);
+				r->trace ? r->trace : "trace", accesses(r), r->trace_time,
+				ps_trace_clock_word(r->clock), message);
 	g_free(message);
 	return false;
 }
@@ -79,10 +80,11 @@ bool replay_fail_errno(struct ps_replay *r, int error, const char *what)
 		u64 pages = r->machine->nodes[nid].present_pages;
 
 		if (pages)
-			g_string_append_printf(nodes, "%snode %u: %" G_GINT64_FORMAT " of %" G_GUINT64_FORMAT " pages free",
-					       nodes->len ? ", " : "", nid,
-					       ps_vmstat_read(r->world->stats, (nid_t)nid, PS_VMSTAT_ZONE_BASE + NR_FREE_PAGES),
-					       pages);
+			g_string_append_printf(
+				nodes, "%snode %u: %" G_GINT64_FORMAT " of %" G_GUINT64_FORMAT " pages free",
+				nodes->len ? ", " : "", nid,
+				ps_vmstat_read(r->world->stats, (nid_t)nid, PS_VMSTAT_ZONE_BASE + NR_FREE_PAGES),
+				pages);
 	}
 	replay_fail(r, PS_REPLAY_ERROR_MEMORY, "%s: out of simulated memory (%s)", what, nodes->str);
 	g_string_free(nodes, TRUE);
@@ -137,7 +139,7 @@ static void report_accesses(const struct ps_replay *r, struct ps_report *report)
 	const struct ps_machine *m = r->machine;
 
 	for (unsigned cpu_nid = 0; cpu_nid < m->nr_nodes; cpu_nid++) {
-		u64 local[2] = {local_ns(m, (nid_t)cpu_nid, false), local_ns(m, (nid_t)cpu_nid, true)};
+		u64 local[2] = { local_ns(m, (nid_t)cpu_nid, false), local_ns(m, (nid_t)cpu_nid, true) };
 
 		for (unsigned nid = 0; nid < m->nr_nodes; nid++) {
 			const u64 *count = r->count[cpu_nid][nid];
@@ -264,7 +266,8 @@ static bool close_row(struct ps_replay *r, ps_ns_t end)
 		u64 *rows;
 
 		if (r->nr_rows >= MAX_ROWS)
-			return replay_fail(r, PS_REPLAY_ERROR_ARGUMENT, "more than %u intervals: choose a longer one", MAX_ROWS);
+			return replay_fail(r, PS_REPLAY_ERROR_ARGUMENT, "more than %u intervals: choose a longer one",
+					   MAX_ROWS);
 		rows = (u64 *)ps_realloc(r->rows, room * nr * sizeof(*rows));
 		if (!rows)
 			return replay_fail(r, PS_REPLAY_ERROR_MEMORY, "out of host memory");
@@ -291,7 +294,7 @@ static bool busy(const struct ps_replay *r)
 /* Context: a task is entered. @at_rest: nothing is half done. */
 static bool check(struct ps_replay *r, bool at_rest)
 {
-	struct ps_check_settings settings = {.busy = !at_rest};
+	struct ps_check_settings settings = { .busy = !at_rest };
 	struct ps_check_report *report;
 	int found;
 
@@ -302,9 +305,9 @@ static bool check(struct ps_replay *r, bool at_rest)
 	if (found < 0)
 		replay_fail(r, PS_REPLAY_ERROR_MEMORY, "out of host memory while checking");
 	else if (found)
-		replay_fail(r, PS_REPLAY_ERROR_CHECK, "invariant I%d (%s) does not hold: %s%s", report->violation[0].invariant,
-			    ps_invariant_text(report->violation[0].invariant), report->violation[0].text,
-			    found > 1 ? " (and more)" : "");
+		replay_fail(r, PS_REPLAY_ERROR_CHECK, "invariant I%d (%s) does not hold: %s%s",
+			    report->violation[0].invariant, ps_invariant_text(report->violation[0].invariant),
+			    report->violation[0].text, found > 1 ? " (and more)" : "");
 	ps_free(report);
 	return !found;
 }
@@ -547,13 +550,14 @@ bool ps_replay_run(struct ps_replay *r, struct ps_trace_reader *reader, GError *
 static bool build(struct replay_own *o, const struct ps_machine_spec *spec, GError **error)
 {
 	struct ps_replay *r = &o->r;
-	struct ps_world_settings world = {.contents = r->set.contents, .generation = r->set.generation};
+	struct ps_world_settings world = { .contents = r->set.contents, .generation = r->set.generation };
 	struct ps_policy_settings policy;
 	char why[512] = "";
 	int failed;
 
 	if (ps_machine_spec_check(spec, why, sizeof(why))) {
-		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_MACHINE, "machine %s cannot be: %s", spec->name, why);
+		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_MACHINE, "machine %s cannot be: %s", spec->name,
+			    why);
 		return false;
 	}
 	if (!ps_generation_find(r->set.generation)) {
@@ -562,8 +566,8 @@ static bool build(struct replay_own *o, const struct ps_machine_spec *spec, GErr
 
 		for (unsigned i = 0; (recipe = ps_generation_at(i)); i++)
 			g_string_append_printf(known, "%s%s", i ? ", " : "", recipe->name);
-		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_GENERATION, "unknown generation '%s': expected one of %s",
-			    r->set.generation, known->str);
+		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_GENERATION,
+			    "unknown generation '%s': expected one of %s", r->set.generation, known->str);
 		g_string_free(known, TRUE);
 		return false;
 	}
@@ -607,7 +611,7 @@ struct ps_replay *ps_replay_new(const struct ps_machine_spec *spec, const struct
 	r->tasks = g_array_new(FALSE, TRUE, sizeof(struct replay_task));
 	r->files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	r->instruction_ps = r->set.instruction_ps == PS_INSTRUCTION_PS_NONE ? 0
-			    : r->set.instruction_ps			    ? r->set.instruction_ps
+			    : r->set.instruction_ps                         ? r->set.instruction_ps
 									    : PS_INSTRUCTION_PS_DEFAULT;
 	r->clock = PS_CLOCK_ACCESSES;
 	r->cost_nid = NUMA_NO_NODE;

@@ -17,7 +17,7 @@ __extension__ typedef unsigned __int128 u128;
 
 int ps_report_format_from_word(const char *word)
 {
-	static const char *const words[] = {"table", "json", "csv", "vmstat"};
+	static const char *const words[] = { "table", "json", "csv", "vmstat" };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++)
 		if (!strcmp(word, words[i]))
@@ -214,7 +214,7 @@ static char *time_text(u64 ns)
 	static const struct {
 		u64 ns;
 		const char *unit;
-	} units[] = {{1000000000, "s"}, {1000000, "ms"}, {1000, "us"}};
+	} units[] = { { 1000000000, "s" }, { 1000000, "ms" }, { 1000, "us" } };
 	GString *text = g_string_new(NULL);
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(units); i++) {
@@ -232,7 +232,7 @@ static char *time_text(u64 ns)
 /* 16.0 GiB, 768.0 MiB, 12.0 KiB */
 static char *bytes_text(u64 bytes)
 {
-	static const char *const unit[] = {"KiB", "MiB", "GiB", "TiB"};
+	static const char *const unit[] = { "KiB", "MiB", "GiB", "TiB" };
 	GString *text = g_string_new(NULL);
 	unsigned u = 0;
 
@@ -291,8 +291,9 @@ static void table_heading(const struct ps_report *r, GString *out)
 	if (r->source && *r->source)
 		g_string_append_printf(out, "           %s%s%s\n", r->source, r->command && *r->command ? ": " : "",
 				       r->command ? r->command : "");
-	g_string_append_printf(out, "           %" G_GUINT64_FORMAT " process%s, %" G_GUINT64_FORMAT " thread%s, %s events\n",
-			       r->processes, r->processes == 1 ? "" : "es", r->threads, r->threads == 1 ? "" : "s", events);
+	g_string_append_printf(
+		out, "           %" G_GUINT64_FORMAT " process%s, %" G_GUINT64_FORMAT " thread%s, %s events\n",
+		r->processes, r->processes == 1 ? "" : "es", r->threads, r->threads == 1 ? "" : "s", events);
 	g_string_append_printf(out, "Machine    %s", r->machine ? r->machine : "");
 	for (unsigned n = 0; n < r->nr_nodes; n++) {
 		char *size = bytes_text(r->node[n].bytes);
@@ -303,11 +304,12 @@ static void table_heading(const struct ps_report *r, GString *out)
 			g_string_append_printf(out, "%s node %u %s %s", n ? "," : ":", n, size,
 					       ps_memory_kind_name(r->node[n].kind));
 		if (r->node[n].nr_cpus)
-			g_string_append_printf(out, " %u CPU%s", r->node[n].nr_cpus, r->node[n].nr_cpus == 1 ? "" : "s");
+			g_string_append_printf(out, " %u CPU%s", r->node[n].nr_cpus,
+					       r->node[n].nr_cpus == 1 ? "" : "s");
 		g_free(size);
 	}
-	g_string_append_printf(out, "\nPolicy     %s, generation %s, seed %" G_GUINT64_FORMAT "\n", r->policy ? r->policy : "none",
-			       r->generation ? r->generation : "", r->seed);
+	g_string_append_printf(out, "\nPolicy     %s, generation %s, seed %" G_GUINT64_FORMAT "\n",
+			       r->policy ? r->policy : "none", r->generation ? r->generation : "", r->seed);
 	if (!r->complete)
 		g_string_append_printf(out, "Stopped    %s\n", r->stopped ? r->stopped : "before the end of the trace");
 	g_string_append_printf(out, "\n%18s  simulated time\n\n", elapsed);
@@ -334,7 +336,8 @@ static void table_accesses(const struct ps_report *r, GString *out)
 
 		if (r->node[n].tier < 0)
 			continue;
-		g_snprintf(what, sizeof(what), "node %u, %s, tier %d", n, ps_memory_kind_name(r->node[n].kind), r->node[n].tier);
+		g_snprintf(what, sizeof(what), "node %u, %s, tier %d", n, ps_memory_kind_name(r->node[n].kind),
+			   r->node[n].tier);
 		count_line(out, here, 1, what, percent_text(here, memory));
 	}
 	line(out, remark(ratio_text(r->memory_latency_ns, memory, 1), " ns"), 0, "mean memory latency",
@@ -376,7 +379,8 @@ static void table_migration(const struct ps_report *r, GString *out)
 		count_line(out, failed, 1, "failed", percent_text(failed, tried));
 	for (int f = 0; f < PS_NR_MIGRATE_FAILURES; f++)
 		if (r->migrate_failed[f])
-			count_line(out, r->migrate_failed[f], 2, ps_migrate_failure_name((enum ps_migrate_failure)f), NULL);
+			count_line(out, r->migrate_failed[f], 2, ps_migrate_failure_name((enum ps_migrate_failure)f),
+				   NULL);
 	if (whole + split + thp_failed) {
 		count_line(out, whole, 1, "huge pages moved whole", NULL);
 		count_line(out, split, 1, "huge pages split to move", NULL);
@@ -482,7 +486,8 @@ static void table_rows(const struct ps_report *r, GString *out)
 
 		append_padded(out, time_text(row[PS_REPORT_COLUMN_END]), 12);
 		append_padded(out, count_text(row[PS_REPORT_COLUMN_ACCESSES]), 14);
-		append_padded(out, remark(ratio_text(row[PS_REPORT_COLUMN_LATENCY], row[PS_REPORT_COLUMN_MEMORY], 1), " ns"),
+		append_padded(out,
+			      remark(ratio_text(row[PS_REPORT_COLUMN_LATENCY], row[PS_REPORT_COLUMN_MEMORY], 1), " ns"),
 			      12);
 		for (unsigned n = 0; n < r->nr_nodes; n++)
 			if (r->node[n].tier >= 0)
@@ -515,8 +520,8 @@ void ps_report_write_host(const struct ps_report *r, GString *out)
 	char *bytes = bytes_text(r->host_bytes);
 
 	g_string_append_printf(out, "host speed: %s accesses/s (%.3f s)\n", rate, r->host_seconds);
-	g_string_append_printf(out, "host memory: %" G_GUINT64_FORMAT " bytes per resident page (%s)\n", host_bytes_per_page(r),
-			       bytes);
+	g_string_append_printf(out, "host memory: %" G_GUINT64_FORMAT " bytes per resident page (%s)\n",
+			       host_bytes_per_page(r), bytes);
 	g_free(rate);
 	g_free(bytes);
 }
@@ -699,7 +704,7 @@ static void json_rows(struct json *j, const struct ps_report *r)
 
 static void write_json(const struct ps_report *r, bool host, unsigned index, GString *out)
 {
-	struct json j = {.out = out, .depth = 2};
+	struct json j = { .out = out, .depth = 2 };
 	GString *mean = g_string_new(NULL);
 
 	if (!index)
@@ -824,7 +829,8 @@ static void write_vmstat(const struct ps_report *r, GString *out)
 			g_string_append_printf(out, "%s\n", text);
 }
 
-void ps_report_write(const struct ps_report *report, enum ps_report_format format, bool host, unsigned index, GString *out)
+void ps_report_write(const struct ps_report *report, enum ps_report_format format, bool host, unsigned index,
+		     GString *out)
 {
 	switch (format) {
 	case PS_REPORT_TABLE:

@@ -47,16 +47,16 @@ struct ps_replay {
 	struct ps_policy *policy;
 	GString *policy_text; /* as given */
 
-	GArray *tasks; /* of struct replay_task, by number in the trace */
-	GHashTable *files; /* recorded path -> struct inode, one reference each */
+	GArray *tasks;            /* of struct replay_task, by number in the trace */
+	GHashTable *files;        /* recorded path -> struct inode, one reference each */
 	struct task_struct *last; /* who ran last; may be gone, never followed */
-	ps_ns_t last_now;	  /* and where it stopped */
-	u32 *cpu_task;		  /* by CPU: trace's number of who ran there last, plus 1 */
-	unsigned placed;	  /* tasks given a CPU so far */
+	ps_ns_t last_now;         /* and where it stopped */
+	u32 *cpu_task;            /* by CPU: trace's number of who ran there last, plus 1 */
+	unsigned placed;          /* tasks given a CPU so far */
 
-	ps_ns_t origin;	     /* virtual time of the first batch */
+	ps_ns_t origin;      /* virtual time of the first batch */
 	ps_ns_t deadline;    /* see above */
-	u32 entered;	     /* number of the task that is entered */
+	u32 entered;         /* number of the task that is entered */
 	ps_ns_t policy_next; /* its next_tick */
 	ps_ns_t row_end;     /* of the interval that is open; UINT64_MAX: none */
 	u32 instruction_ps;
@@ -83,7 +83,7 @@ struct ps_replay {
 
 	/* What the hot path reads of the CPU node it runs on: ns of an access, [node][write]. */
 	u32 cost[MAX_NUMNODES][2];
-	nid_t cost_nid; /* whose figures these are; NUMA_NO_NODE: nobody's */
+	nid_t cost_nid;              /* whose figures these are; NUMA_NO_NODE: nobody's */
 	const u64 *hint[WALK_HINTS]; /* tables of PTEs, perhaps no longer: only ever prefetched from */
 };
 

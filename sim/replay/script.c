@@ -46,6 +46,7 @@ struct region {
 /* The regions of one address space; shared by its threads. */
 struct space {
 	GArray *regions; /* of struct region */
+	GArray *holds;   /* of struct hold: pipes and rings belong to the process, whichever thread made them */
 	unsigned int users;
 };
 
@@ -61,7 +62,6 @@ struct actor {
 	char *name;
 	struct task_struct *task;
 	struct space *space;
-	GArray *holds; /* of struct hold; shared by nobody */
 	bool thread;
 };
 
@@ -162,6 +162,7 @@ static struct space *space_new(const struct space *copy)
 
 	space->users = 1;
 	space->regions = g_array_new(FALSE, FALSE, sizeof(struct region));
+	space->holds = g_array_new(FALSE, FALSE, sizeof(struct hold));
 	for (i = 0; copy && i < copy->regions->len; i++) {
 		struct region region = g_array_index(copy->regions, struct region, i);
 
@@ -180,6 +181,7 @@ static void space_put(struct space *space)
 	for (i = 0; i < space->regions->len; i++)
 		g_free(g_array_index(space->regions, struct region, i).name);
 	g_array_free(space->regions, TRUE);
+	g_array_free(space->holds, TRUE);
 	g_free(space);
 }
 
@@ -190,7 +192,6 @@ static struct actor *add_actor(struct run *run, const char *name, struct task_st
 	actor->name = g_strdup(name);
 	actor->task = task;
 	actor->space = space;
-	actor->holds = g_array_new(FALSE, FALSE, sizeof(struct hold));
 	g_ptr_array_add(run->actors, actor);
 	return actor;
 }
@@ -319,10 +320,31 @@ static long v_cpu(struct run *run)
 	return 0;
 }
 
+/* The whole process drops them: the C library does so for every thread. */
 static long v_unprivileged(struct run *run)
 {
-	run->actor->task->unprivileged = true;
+	guint i;
+
+	for (i = 0; i < run->actors->len; i++) {
+		struct actor *other = g_ptr_array_index(run->actors, i);
+
+		if (other->space == run->actor->space)
+			other->task->unprivileged = true;
+	}
 	return 0;
+}
+
+/* Opens a file for reading and writing; what a privileged task made (mode 644) only such a task may write. */
+static int open_file(struct run *run, const char *path, bool create, bool write, struct inode **ret)
+{
+	int error = ps_file_open(run->world->machine->files, path, create, ret);
+
+	if (!error && write && current->unprivileged && !(*ret)->unprivileged) {
+		iput(*ret);
+		*ret = NULL;
+		error = -EACCES;
+	}
+	return error;
 }
 
 static unsigned int mm_prot(u32 prot)
@@ -348,7 +370,7 @@ static long v_mmap(struct run *run)
 	if (st->map & PS_MAP_POPULATE)
 		flags |= MM_MAP_POPULATE;
 	if (st->path) {
-		error = ps_file_open(run->world->machine->files, st->path, true, &inode);
+		error = open_file(run, st->path, true, true, &inode);
 		if (!error)
 			file_extend(inode, (st->number << PAGE_SHIFT) + st->bytes);
 	}
@@ -706,12 +728,30 @@ static void hold_drop(struct hold *hold)
 	g_free(hold->pages);
 }
 
-static void holds_drop_all(struct actor *actor)
+static void holds_drop_all(struct space *space)
 {
-	while (actor->holds->len) {
-		hold_drop(&g_array_index(actor->holds, struct hold, actor->holds->len - 1));
-		g_array_set_size(actor->holds, actor->holds->len - 1);
+	while (space->holds->len) {
+		hold_drop(&g_array_index(space->holds, struct hold, space->holds->len - 1));
+		g_array_set_size(space->holds, space->holds->len - 1);
 	}
+}
+
+/*
+ * A buffer of a disk file cannot be registered: a device would dirty it behind its file system's back. That is found out
+ * only when all its pages are there and pinned. (io_pin_pages)
+ */
+static bool pins_disk_file(struct mm_struct *mm, u64 addr, u64 nr)
+{
+	bool found = false;
+
+	mmap_read_lock(mm);
+	for (; nr && !found; nr--, addr += PAGE_SIZE) {
+		struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+		found = vma && vma->vm_mapping && file_wants_mkwrite(vma->vm_mapping->host);
+	}
+	mmap_read_unlock(mm);
+	return found;
 }
 
 static long v_hold(struct run *run)
@@ -719,7 +759,7 @@ static long v_hold(struct run *run)
 	bool pin = run->st->verb == PS_VERB_PIN;
 	struct hold hold = { .flags = pin ? FOLL_PIN | FOLL_WRITE | FOLL_LONGTERM : FOLL_GET };
 	struct span span;
-	long got = 0;
+	long got = 0, refused = 0;
 	u64 i;
 
 	if (!get_range(run, &span))
@@ -731,18 +771,24 @@ static long v_hold(struct run *run)
 	if (span.step == 1) {
 		got = get_user_pages(mm_of(run), span.addr, span.n, hold.flags, hold.pages);
 		hold.nr = got > 0 ? (unsigned long)got : 0;
+		if (pin && hold.nr == span.n && pins_disk_file(mm_of(run), span.addr, span.n))
+			refused = -EOPNOTSUPP;
 	} else {
 		for (i = 0; i < span.n; i++) {
 			got = get_user_pages(mm_of(run), span_addr(&span, i), 1, hold.flags, hold.pages + i);
 			if (got != 1)
 				break;
 			hold.nr++;
+			if (pin && pins_disk_file(mm_of(run), span_addr(&span, i), 1)) {
+				refused = -EOPNOTSUPP;
+				break;
+			}
 		}
 		got = hold.nr ? (long)hold.nr : got;
 	}
 	/* A buffer is registered whole or not at all; a pipe takes what it gets. */
-	if (pin && hold.nr < span.n) {
-		long error = got < 0 ? got : -EFAULT;
+	if (refused || (pin && hold.nr < span.n)) {
+		long error = refused ? refused : got < 0 ? got : -EFAULT;
 
 		hold_drop(&hold);
 		return error;
@@ -751,7 +797,7 @@ static long v_hold(struct run *run)
 		g_free(hold.pages);
 		return got;
 	}
-	g_array_append_val(run->actor->holds, hold);
+	g_array_append_val(run->actor->space->holds, hold);
 	return pin ? 0 : got;
 }
 
@@ -763,12 +809,12 @@ static long v_unhold(struct run *run)
 
 	if (!get_range(run, &span))
 		return 0;
-	for (i = run->actor->holds->len; i-- > 0;) {
-		struct hold *hold = &g_array_index(run->actor->holds, struct hold, i);
+	for (i = run->actor->space->holds->len; i-- > 0;) {
+		struct hold *hold = &g_array_index(run->actor->space->holds, struct hold, i);
 
 		if ((hold->flags & kind) && hold->addr == span.addr && hold->n == span.n && hold->step == span.step) {
 			hold_drop(hold);
-			g_array_remove_index(run->actor->holds, i);
+			g_array_remove_index(run->actor->space->holds, i);
 			return 0;
 		}
 	}
@@ -826,7 +872,7 @@ static bool get_file(struct run *run, bool create, struct inode **ret, struct sp
 		fail(run, "expected a file, found the region %s", range->name);
 		return false;
 	}
-	*error = ps_file_open(run->world->machine->files, range->name, create, ret);
+	*error = open_file(run, range->name, create, run->st->verb != PS_VERB_PREAD, ret);
 	if (*error)
 		return false;
 	span->name = range->name;
@@ -1049,11 +1095,11 @@ static void execute_start(struct run *run)
 static void exit_actor(struct run *run, struct actor *actor)
 {
 	ps_task_enter(actor->task);
-	holds_drop_all(actor);
+	if (!actor->thread)
+		holds_drop_all(actor->space);
 	ps_task_leave();
 	ps_world_exit(run->world, actor->task);
 	space_put(actor->space);
-	g_array_free(actor->holds, TRUE);
 	g_free(actor->name);
 	g_ptr_array_remove(run->actors, actor);
 	g_free(actor);
@@ -1147,9 +1193,10 @@ static long held_refs(void *opaque, const struct page *page)
 
 	for (i = 0; i < run->actors->len; i++) {
 		struct actor *actor = g_ptr_array_index(run->actors, i);
+		GArray *holds = actor->space->holds;
 
-		for (k = 0; k < actor->holds->len; k++) {
-			struct hold *hold = &g_array_index(actor->holds, struct hold, k);
+		for (k = 0; !actor->thread && k < holds->len; k++) {
+			struct hold *hold = &g_array_index(holds, struct hold, k);
 			unsigned long n;
 
 			for (n = 0; n < hold->nr; n++)

@@ -137,7 +137,7 @@ static u32 *scatter(u64 n, struct ps_rng *rng)
 bool ps_synthetic_write(const struct ps_synthetic_settings *settings, struct ps_trace_writer *writer, GError **error)
 {
 	u64 first = settings->first_vpn ? settings->first_vpn : 0x10000;
-	struct ps_event event = {.kind = PS_EVENT_START, .other = PS_TASK_NONE, .tid = 1, .name = "synthetic"};
+	struct ps_event event = { .kind = PS_EVENT_START, .other = PS_TASK_NONE, .tid = 1, .name = "synthetic" };
 	struct ps_zipf *zipf = NULL;
 	u32 *page = NULL;
 	struct ps_rng rng, writes;
@@ -146,8 +146,9 @@ bool ps_synthetic_write(const struct ps_synthetic_settings *settings, struct ps_
 
 	if (!settings->pages || settings->pages > UINT32_MAX || settings->write_per_mille > 1000 ||
 	    first + settings->pages > (1ULL << 35)) {
-		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_ARGUMENT,
-			    "synthetic trace: 1 to 2^32 - 1 pages below 2^35 and at most 1000 writes of 1000 are possible");
+		g_set_error(
+			error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_ARGUMENT,
+			"synthetic trace: 1 to 2^32 - 1 pages below 2^35 and at most 1000 writes of 1000 are possible");
 		return false;
 	}
 	ps_rng_init(&rng, settings->seed);

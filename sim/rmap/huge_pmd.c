@@ -48,7 +48,7 @@ static void split_huge_zero(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr)
 	pte_t *table = pgtable_trans_huge_withdraw(pt, pmd);
 	unsigned int i;
 
-	set_pmd_at(pmd, __pmd((pmd->val & ~(u64)_PAGE_PRESENT) | _PAGE_PROTNONE)); /* no new translations */
+	pmdp_invalidate(pmd);
 	flush_tlb_range(pt, haddr, haddr + pmd_size(pt));
 	for (i = 0; i < hpage_pmd_nr(pt); i++)
 		set_pte_at(&table[i], pte_mkspecial(pfn_pte(page_to_pfn(ps_zero_page()), vma->vm_page_prot)));
@@ -126,8 +126,7 @@ static void split_anon(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr, bool f
 		leaf.dirty = pmd_migration_dirty(old);
 		leaf.soft_dirty = pmd_swp_soft_dirty(old);
 	} else {
-		/* Invalid, but not none: no CPU can use it, no walker takes the memory for unmapped. */
-		set_pmd_at(pmd, __pmd((old.val & ~(u64)_PAGE_PRESENT) | _PAGE_PROTNONE));
+		old = pmdp_invalidate(pmd);
 		flush_tlb_range(pt, haddr, haddr + pmd_size(pt));
 		leaf.page = pfn_to_page(pmd_pfn(old));
 		if (pmd_dirty(old)) {

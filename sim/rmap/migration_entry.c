@@ -55,7 +55,7 @@ static int set_pmd_migration_entry(struct page_vma_mapped_walk *walk, struct pag
 	struct vm_area_struct *vma = walk->vma;
 	struct page_tables *pt = &vma->vm_mm->pt;
 	u64 haddr = walk->address & pmd_mask(pt);
-	pmd_t pmd = pmdp_get_and_clear(walk->pmd);
+	pmd_t pmd = pmdp_invalidate(walk->pmd);
 	bool exclusive = PageAnon(page) && PageAnonExclusive(page);
 	swp_entry_t entry;
 	pmd_t swp;

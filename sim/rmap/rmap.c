@@ -414,7 +414,7 @@ static bool visit(struct page *page, struct vm_area_struct *vma, struct rmap_wal
 
 static void rmap_walk_anon(struct page *page, struct rmap_walk_control *control, bool locked)
 {
-	unsigned long word = (unsigned long)READ_ONCE(page->mapping);
+	unsigned long word = (unsigned long)READ_ONCE(compound_head(page)->mapping);
 	struct interval_tree_node *node;
 	struct anon_vma *anon_vma;
 	pgoff_t first = page_offset_of(page), last = first + (PageHead(page) ? compound_nr(page) : 1) - 1;
@@ -495,13 +495,9 @@ static bool referenced_one(struct page *page, struct vm_area_struct *vma, u64 ad
 		}
 		/* The TLB is not flushed for this: a stale accessed bit costs accuracy, not correctness. */
 		if (walk.pte) {
-			if (pte_young(*walk.pte)) {
-				set_pte_at(walk.pte, pte_mkold(*walk.pte));
-				referenced++;
-			}
-		} else if (pmd_young(*walk.pmd)) {
-			set_pmd_at(walk.pmd, pmd_mkold(*walk.pmd));
-			referenced++;
+			referenced += ptep_test_and_clear_young(walk.pte);
+		} else {
+			referenced += pmdp_test_and_clear_young(walk.pmd);
 		}
 	}
 	if (referenced) {
@@ -546,7 +542,7 @@ static bool mkclean_one(struct page *page, struct vm_area_struct *vma, u64 addr,
 
 			if (!pmd_dirty(entry) && !pmd_write(entry))
 				continue;
-			entry = pmdp_get_and_clear(walk.pmd);
+			entry = pmdp_invalidate(walk.pmd);
 			flush_tlb_range(&vma->vm_mm->pt, walk.address, walk.address + pmd_size(&vma->vm_mm->pt));
 			set_pmd_at(walk.pmd, pmd_mkclean(pmd_wrprotect(entry)));
 		}

@@ -15,9 +15,11 @@
 #include <pagesim/interval_tree.h>
 #include <pagesim/machine.h>
 #include <pagesim/mm.h>
+#include <pagesim/mmzone.h>
 #include <pagesim/page_alloc.h>
 #include <pagesim/spinlock.h>
 #include <pagesim/task.h>
+#include <pagesim/vmstat.h>
 
 static const struct mempolicy default_policy = { .mode = MPOL_LOCAL };
 
@@ -93,12 +95,15 @@ const struct mempolicy *get_task_policy(const struct task_struct *task)
 
 struct shared_policy {
 	struct interval_tree_root ranges; /* of sp_node, disjoint; under lock */
+	struct sp_node
+		*retired; /* replaced ones: who allocates by a policy may sleep, so it lives as long as the file */
 	spinlock_t lock;
 };
 
 struct sp_node {
 	struct interval_tree_node node;
 	struct mempolicy *policy;
+	struct sp_node *next; /* while retired */
 };
 
 static struct sp_node *sp_alloc(u64 first, u64 last, struct mempolicy *policy)
@@ -145,7 +150,8 @@ static void sp_cut(struct shared_policy *sp, u64 first, u64 last, struct sp_node
 		} else if (end > last) {
 			n->node.start = last + 1;
 		} else {
-			sp_free(n);
+			n->next = sp->retired;
+			sp->retired = n;
 			continue;
 		}
 		interval_tree_insert(&n->node, &sp->ranges);
@@ -206,6 +212,12 @@ void mpol_free_shared_policy(struct inode *inode)
 		interval_tree_remove(node, &sp->ranges);
 		sp_free(container_of(node, struct sp_node, node));
 	}
+	while (sp->retired) {
+		struct sp_node *n = sp->retired;
+
+		sp->retired = n->next;
+		sp_free(n);
+	}
 	ps_free(sp);
 	inode->i_policy = NULL;
 }
@@ -259,8 +271,12 @@ static struct page *alloc_by_policy(gfp_t gfp, unsigned int order, const struct 
 	nid_t nid = policy_node(pol, numa_node_id());
 	struct page *page;
 
-	if (pol->mode == MPOL_INTERLEAVE)
-		return __alloc_pages(gfp, order, interleave, NULL);
+	if (pol->mode == MPOL_INTERLEAVE) {
+		page = __alloc_pages(gfp, order, interleave, NULL);
+		if (page && page_to_nid(page) == interleave)
+			count_numa_events(interleave, NUMA_INTERLEAVE_HIT, 1);
+		return page;
+	}
 	if (hugepage && (!allowed || node_isset(nid, *allowed))) {
 		/* A huge page far away is worth less than small pages nearby: only compact for it here. */
 		page = __alloc_pages(gfp | __GFP_THISNODE | __GFP_NORETRY, order, nid, NULL);
@@ -287,6 +303,18 @@ struct page *alloc_pages_policy(gfp_t gfp, unsigned int order, const struct memp
 	return alloc_by_policy(gfp, order, pol, interleave, hugepage);
 }
 
+/* The nearest node of the mask, seen from the running CPU, as an allocation would find it. */
+static nid_t nearest_of(const nodemask_t *nodes)
+{
+	const struct zonelist *list = &NODE_DATA(numa_node_id())->node_zonelists[ZONELIST_FALLBACK];
+	int i;
+
+	for (i = 0; i < list->nr; i++)
+		if (node_isset(list->zones[i]->node, *nodes))
+			return list->zones[i]->node;
+	return NUMA_NO_NODE;
+}
+
 nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr)
 {
 	const struct mempolicy *pol = get_vma_policy(vma, addr);
@@ -304,7 +332,7 @@ nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr)
 	case MPOL_BIND:
 		if (node_isset(nid, pol->nodes))
 			return NUMA_NO_NODE;
-		want = first_node(pol->nodes);
+		want = nearest_of(&pol->nodes);
 		break;
 	default:
 		/* Local: the page should be where the task is. Whether it may move for that is the NUMA policy's business. */

@@ -37,8 +37,11 @@ int main(void)
 		}
 	}
 	for (int round = 0; round < ROUNDS; round++) {
-		struct ps_trace_info info = {.source = "lackey", .command = "", .created_by = "bench", .note = "",
-					     .clock = PS_CLOCK_INSTRUCTIONS};
+		struct ps_trace_info info = { .source = "lackey",
+					      .command = "",
+					      .created_by = "bench",
+					      .note = "",
+					      .clock = PS_CLOCK_INSTRUCTIONS };
 		int fd = open("/dev/null", O_WRONLY);
 		GError *error = NULL;
 		struct ps_trace_writer *writer = ps_trace_writer_new(fd, "bench", &info, NULL, &error);

@@ -29,7 +29,7 @@ int main(int argc, char **argv)
 		long left;
 
 		for (u64 i = 0; i < n; i++)
-			moves[i] = (struct ps_move){.addr = SCENE_ADDR + ((i * step) << PAGE_SHIFT), .node = to};
+			moves[i] = (struct ps_move){ .addr = SCENE_ADDR + ((i * step) << PAGE_SHIFT), .node = to };
 		start = bench_cpu();
 		left = ps_move_pages(s.task->mm, moves, n, false, false);
 		rate[round] = PAGES / (bench_cpu() - start);
@@ -41,8 +41,8 @@ int main(int argc, char **argv)
 	    (huge && s.world->stats->event[THP_MIGRATION_SUCCESS] != ROUNDS * n))
 		bench_die("not every page was migrated as what it is");
 	median = bench_median(rate, ROUNDS);
-	printf("migrate-%s %.2f M base pages/s (slowest round %.2f, fastest %.2f)%s\n", huge ? "thp" : "4k", median / 1e6,
-	       rate[0] / 1e6, rate[ROUNDS - 1] / 1e6, huge ? "" : ", target 2.00");
+	printf("migrate-%s %.2f M base pages/s (slowest round %.2f, fastest %.2f)%s\n", huge ? "thp" : "4k",
+	       median / 1e6, rate[0] / 1e6, rate[ROUNDS - 1] / 1e6, huge ? "" : ", target 2.00");
 	free(moves);
 	scene_close(&s);
 	return bench_verdict(huge || median >= TARGET);

@@ -21,7 +21,7 @@
 #include <pagesim/world.h>
 
 /* Batches in one turn: half a million records, some ten milliseconds. */
-#define TURN 256
+#define TURN      256
 #define MAX_TURNS 1024
 
 /* One turn's batches, copied out of the reader. */
@@ -110,7 +110,7 @@ static bool fill(struct ps_trace_reader *reader, struct ps_replay *replay, struc
 int main(int argc, char **argv)
 {
 	const char *path = argc > 1 ? argv[1] : "zipf.pgt";
-	struct ps_replay_settings settings = {.policy = argc > 2 ? argv[2] : "numa-balancing", .seed = 1};
+	struct ps_replay_settings settings = { .policy = argc > 2 ? argv[2] : "numa-balancing", .seed = 1 };
 	const char *machine = argc > 3 ? argv[3] : "dram-cxl,0=3G,1=4G";
 	static double floors[MAX_TURNS], replays[MAX_TURNS], decodes[MAX_TURNS], ratios[MAX_TURNS];
 	double floor = 0, decode = 0, all = 0, ratio;
@@ -152,9 +152,11 @@ int main(int argc, char **argv)
 		n++;
 	}
 	ratio = bench_median(ratios, n);
-	printf("replay-hot %.2f ns per access (decoding %.2f of it), floor %.2f, ratio %.3f, target 1.25 (medians of %zu turns)\n",
+	printf("replay-hot %.2f ns per access (decoding %.2f of it), floor %.2f, ratio %.3f, target 1.25 (medians of "
+	       "%zu turns)\n",
 	       bench_median(replays, n), bench_median(decodes, n), bench_median(floors, n), ratio, n);
-	printf("replay-hot-mean %.2f ns per access (decoding %.2f of it), floor %.2f, ratio %.3f (all %llu records, first touches "
+	printf("replay-hot-mean %.2f ns per access (decoding %.2f of it), floor %.2f, ratio %.3f (all %llu records, "
+	       "first touches "
 	       "and policy included)\n",
 	       all * 1e9 / (double)records, decode * 1e9 / (double)records, floor * 1e9 / (double)records, all / floor,
 	       (unsigned long long)records);

@@ -23,7 +23,7 @@ struct scene {
 static inline struct scene scene_open(const char *machine)
 {
 	/* As replay does: the lock checker is for tests. */
-	struct ps_world_settings settings = {.runtime = {.no_lockcheck = true}};
+	struct ps_world_settings settings = { .runtime = { .no_lockcheck = true } };
 	GError *error = NULL;
 	struct ps_machine_spec *spec = ps_machine_spec_load(machine, NULL, &error);
 	struct scene s;

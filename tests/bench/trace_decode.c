@@ -39,8 +39,9 @@ static void decode(const char *path)
 	}
 	if (stat(path, &st) || !records)
 		bench_die("%s: no accesses", path);
-	printf("trace-decode %s: %.1f M folded accesses/s (best %.1f), %.1f M accesses/s, %.2f bytes per folded access%s\n", path,
-	       (double)records / bench_median(took, 5) / 1e6, (double)records / best / 1e6,
+	printf("trace-decode %s: %.1f M folded accesses/s (best %.1f), %.1f M accesses/s, %.2f bytes per folded "
+	       "access%s\n",
+	       path, (double)records / bench_median(took, 5) / 1e6, (double)records / best / 1e6,
 	       (double)accesses / bench_median(took, 5) / 1e6, (double)st.st_size / (double)records, sum ? "" : "!");
 }
 

@@ -13,10 +13,13 @@
 
 static inline void zipf_file(const char *path)
 {
-	struct ps_synthetic_settings settings = {.pages = 1u << 20, .accesses = 50000000, .seed = 1, .write_per_mille = 300};
-	struct ps_trace_info info = {.source = "synthetic", .command = "zipf", .created_by = "bench", .note = "",
-				     .clock = PS_CLOCK_ACCESSES};
-	struct ps_trace_writer_settings w = {.level = 1};
+	struct ps_synthetic_settings settings = {
+		.pages = 1u << 20, .accesses = 50000000, .seed = 1, .write_per_mille = 300
+	};
+	struct ps_trace_info info = {
+		.source = "synthetic", .command = "zipf", .created_by = "bench", .note = "", .clock = PS_CLOCK_ACCESSES
+	};
+	struct ps_trace_writer_settings w = { .level = 1 };
 	char *temporary = g_strdup_printf("%s.%d", path, (int)getpid());
 	struct ps_trace_writer *writer;
 	GError *error = NULL;

@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 /* What things cost here; all other costs are 0. One byte is cleared or copied in one ns. */
-#define L2_NS	   3
-#define STEP_NS	   5
+#define L2_NS      3
+#define STEP_NS    5
 #define CACHE_NS   2
 #define FAULT_NS   1000
 #define SYSCALL_NS 100
@@ -75,8 +75,10 @@ static inline struct ps_trace_reader *scene_reader(const char *clock, const char
 	struct ps_trace_reader *reader;
 
 	assert_true(fd >= 0);
-	dprintf(fd, "# pagesim bulk trace 1\nsource test\ncommand by hand\ncreated-by scene\nnote\nclock %s\nfold 1\n%send\n", clock,
-		body);
+	dprintf(fd,
+		"# pagesim bulk trace 1\nsource test\ncommand by hand\ncreated-by scene\nnote\nclock %s\nfold "
+		"1\n%send\n",
+		clock, body);
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 	reader = ps_trace_reader_new(fd, "hand.trace", &error);
 	if (error)
@@ -86,10 +88,11 @@ static inline struct ps_trace_reader *scene_reader(const char *clock, const char
 }
 
 /** Replays a text to its end on a machine. Return: the replay, not yet freed. */
-static inline struct ps_replay *scene_replay(const struct ps_machine_spec *spec, const struct ps_replay_settings *settings,
-					     const char *clock, const char *body)
+static inline struct ps_replay *scene_replay(const struct ps_machine_spec *spec,
+					     const struct ps_replay_settings *settings, const char *clock,
+					     const char *body)
 {
-	struct ps_replay_settings checked = settings ? *settings : (struct ps_replay_settings){0};
+	struct ps_replay_settings checked = settings ? *settings : (struct ps_replay_settings){ 0 };
 	struct ps_trace_reader *reader = scene_reader(clock, body);
 	GError *error = NULL;
 	struct ps_replay *replay;
@@ -105,8 +108,8 @@ static inline struct ps_replay *scene_replay(const struct ps_machine_spec *spec,
 }
 
 /** The same, ended, with its report. */
-static inline void scene_report(const struct ps_machine_spec *spec, const struct ps_replay_settings *settings, const char *clock,
-				const char *body, struct ps_report *report)
+static inline void scene_report(const struct ps_machine_spec *spec, const struct ps_replay_settings *settings,
+				const char *clock, const char *body, struct ps_report *report)
 {
 	struct ps_replay *replay = scene_replay(spec, settings, clock, body);
 

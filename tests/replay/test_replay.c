@@ -101,11 +101,14 @@ static void instructions_between_accesses_take_time(void **state)
 		u32 ps;
 		u64 ns;
 	} cases[] = {
-		{"instructions", 0, 250}, {"instructions", 1000, 1000}, {"instructions", PS_INSTRUCTION_PS_NONE, 0}, {"accesses", 0, 0},
+		{ "instructions", 0, 250 },
+		{ "instructions", 1000, 1000 },
+		{ "instructions", PS_INSTRUCTION_PS_NONE, 0 },
+		{ "accesses", 0, 0 },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-		struct ps_replay_settings settings = {.instruction_ps = cases[i].ps};
+		struct ps_replay_settings settings = { .instruction_ps = cases[i].ps };
 		struct ps_report r;
 
 		scene_report(scene_spec(1024, 0), &settings, cases[i].clock,
@@ -138,15 +141,17 @@ static void fork_copies_on_write_and_time_is_one_line(void **state)
 	struct ps_report r;
 
 	scene_report(scene_spec(1024, 0), NULL, "accesses",
-		     START MAP4 "@0 0\n 100 w1\n@1 0 fork other=1 pid=2 tid=1\n@1 1\n 100 r1\n 100 w1\n@3 1 exit\n@3 0\n 100 w1\n",
+		     START MAP4
+		     "@0 0\n 100 w1\n@1 0 fork other=1 pid=2 tid=1\n@1 1\n 100 r1\n 100 w1\n@3 1 exit\n@3 0\n 100 w1\n",
 		     &r);
 	assert_int_equal(r.processes, 2);
 	assert_int_equal(r.threads, 2);
 	assert_int_equal(r.faults[PS_FAULT_ANON], 1);
 	assert_int_equal(r.faults[PS_FAULT_COW], 1);
 	assert_int_equal(r.faults[PS_FAULT_REUSE], 1);
-	assert_int_equal(r.elapsed_ns, r.program.ns[PS_TIME_ACCESS] + r.program.ns[PS_TIME_FAULT] + r.program.ns[PS_TIME_COPY] +
-					       r.program.ns[PS_TIME_SYSCALL] + r.program.ns[PS_TIME_MIGRATE]);
+	assert_int_equal(r.elapsed_ns, r.program.ns[PS_TIME_ACCESS] + r.program.ns[PS_TIME_FAULT] +
+					       r.program.ns[PS_TIME_COPY] + r.program.ns[PS_TIME_SYSCALL] +
+					       r.program.ns[PS_TIME_MIGRATE]);
 	assert_true(r.program.ns[PS_TIME_IDLE] > 0);
 	ps_report_destroy(&r);
 }
@@ -154,15 +159,16 @@ static void fork_copies_on_write_and_time_is_one_line(void **state)
 /* Two threads see one memory: no second fault. On one CPU, each turn of the other costs a switch. */
 static void threads_share_memory_and_switches_cost(void **state)
 {
-	static const char body[] = START MAP4 "@0 0\n 100 w1\n@1 0 thread other=1 pid=1 tid=2\n@1 1\n 100 r1\n@2 0\n 100 r1\n"
-					      "@3 1\n 100 r1\n@4 0 exit\n@4 1\n 100 r1\n@5 1 exit\n";
+	static const char body[] =
+		START MAP4 "@0 0\n 100 w1\n@1 0 thread other=1 pid=1 tid=2\n@1 1\n 100 r1\n@2 0\n 100 r1\n"
+			   "@3 1\n 100 r1\n@4 0 exit\n@4 1\n 100 r1\n@5 1 exit\n";
 	static const struct {
 		enum ps_replay_placement place;
 		u64 switches;
-	} cases[] = {{PS_PLACE_FIRST_NODE, 0}, {PS_PLACE_CPU0, 5}};
+	} cases[] = { { PS_PLACE_FIRST_NODE, 0 }, { PS_PLACE_CPU0, 5 } };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-		struct ps_replay_settings settings = {.placement = cases[i].place};
+		struct ps_replay_settings settings = { .placement = cases[i].place };
 		struct ps_report r;
 
 		scene_report(scene_spec(1024, 0), &settings, "accesses", body, &r);
@@ -208,9 +214,10 @@ static struct vm_area_struct *vma_at(struct ps_replay *replay, u64 vpn)
 /* The heap grows over a page that the recorder had to infer; what shrinks is unmapped. */
 static void brk_moves_the_end_of_the_heap(void **state)
 {
-	struct ps_replay *replay = scene_replay(scene_spec(1024, 0), NULL, "accesses",
-						START "@0 0 mmap at=202+1 prot=3 flags=48 offset=0 name=\n@0 0 brk at=200+1\n@0 0\n 200 w1\n"
-						      "@1 0 brk at=200+6\n@1 0\n 203 w1\n 205 w1\n@3 0 brk at=200+4\n");
+	struct ps_replay *replay = scene_replay(
+		scene_spec(1024, 0), NULL, "accesses",
+		START "@0 0 mmap at=202+1 prot=3 flags=48 offset=0 name=\n@0 0 brk at=200+1\n@0 0\n 200 w1\n"
+		      "@1 0 brk at=200+6\n@1 0\n 203 w1\n 205 w1\n@3 0 brk at=200+4\n");
 
 	assert_non_null(vma_at(replay, 0x200));
 	assert_non_null(vma_at(replay, 0x202));
@@ -224,9 +231,10 @@ static void brk_moves_the_end_of_the_heap(void **state)
 static void mremap_moves_grows_and_shrinks(void **state)
 {
 	struct ps_report r;
-	struct ps_replay *replay = scene_replay(scene_spec(1024, 0), NULL, "accesses",
-						START MAP4 "@0 0\n 100 w1\n 103 w1\n@2 0 mremap at=100+4 to=300+6\n@2 0\n 300 r1\n 303 r1\n 305 w1\n"
-							   "@5 0 mremap at=300+6 to=300+2\n@5 0 mremap at=300+2 to=300+3\n");
+	struct ps_replay *replay = scene_replay(
+		scene_spec(1024, 0), NULL, "accesses",
+		START MAP4 "@0 0\n 100 w1\n 103 w1\n@2 0 mremap at=100+4 to=300+6\n@2 0\n 300 r1\n 303 r1\n 305 w1\n"
+			   "@5 0 mremap at=300+6 to=300+2\n@5 0 mremap at=300+2 to=300+3\n");
 
 	assert_null(vma_at(replay, 0x100));
 	assert_non_null(vma_at(replay, 0x302));
@@ -247,9 +255,10 @@ static void protection_and_advice(void **state)
 	struct ps_report r;
 
 	scene_report(scene_spec(1024, 0), NULL, "accesses",
-		     START MAP4 "@0 0 mmap at=106+1 prot=3 flags=0 offset=0 name=\n@0 0\n 100 w1\n 106 w1\n"
-				"@2 0 mprotect at=100+7 prot=1\n@2 0\n 100 r1\n 106 w2\n@5 0 madvise at=100+4 advice=4\n"
-				"@5 0 madvise at=100+1 advice=1\n@5 0 madvise at=100+1 advice=77\n",
+		     START MAP4
+		     "@0 0 mmap at=106+1 prot=3 flags=0 offset=0 name=\n@0 0\n 100 w1\n 106 w1\n"
+		     "@2 0 mprotect at=100+7 prot=1\n@2 0\n 100 r1\n 106 w2\n@5 0 madvise at=100+4 advice=4\n"
+		     "@5 0 madvise at=100+1 advice=1\n@5 0 madvise at=100+1 advice=77\n",
 		     &r);
 	assert_int_equal(r.refused_accesses, 2);
 	assert_int_equal(r.node[0].writes, 2);
@@ -281,12 +290,13 @@ static void accesses_alone_are_a_trace(void **state)
  */
 static void files_are_as_long_as_what_is_done_to_them(void **state)
 {
-	struct ps_replay *replay =
-		scene_replay(scene_spec(1024, 0), NULL, "accesses",
-			     START MAP4 "@0 0 open name=/etc/data\n@0 0 mmap at=400+2 prot=3 flags=0 offset=4096 name=/etc/data\n"
-					"@0 0\n 400 r1\n 401 w1\n@2 0 read at=100+2 offset=12288 length=5000 name=/etc/data\n"
-					"@2 0 write at=100+1 offset=0 length=100 name=out\n@2 0 fsync name=out\n"
-					"@2 0 truncate length=4096 name=/etc/data\n@2 0 open name=/etc/\n@2 0 read at=100+1 offset=0 length=9 name=\n");
+	struct ps_replay *replay = scene_replay(
+		scene_spec(1024, 0), NULL, "accesses",
+		START MAP4 "@0 0 open name=/etc/data\n@0 0 mmap at=400+2 prot=3 flags=0 offset=4096 name=/etc/data\n"
+			   "@0 0\n 400 r1\n 401 w1\n@2 0 read at=100+2 offset=12288 length=5000 name=/etc/data\n"
+			   "@2 0 write at=100+1 offset=0 length=100 name=out\n@2 0 fsync name=out\n"
+			   "@2 0 truncate length=4096 name=/etc/data\n@2 0 open name=/etc/\n@2 0 read at=100+1 "
+			   "offset=0 length=9 name=\n");
 	struct ps_files *files = ps_replay_world(replay)->machine->files;
 	struct inode *inode;
 	struct ps_report r;
@@ -319,7 +329,7 @@ static void model_record(struct ps_machine *machine, u64 vpn, u32 meta)
 {
 	struct ps_tlb *tlb = &machine->cpus[current->cpu].tlb;
 	bool writes = ps_meta_has_writes(meta), first = ps_meta_first_is_write(meta);
-	struct ps_access access = {.nid = 0};
+	struct ps_access access = { .nid = 0 };
 
 	assert_int_equal(ps_mmu_access(vpn << PAGE_SHIFT, first, &access), 0);
 	if (writes && !first) {
@@ -344,13 +354,13 @@ static void hot_path_does_what_the_model_does(void **state)
 		GError *error = NULL;
 		struct ps_replay *replay, *model;
 		struct task_struct *task;
-		struct ps_trace_batch batch = {.n = 1};
-		struct ps_event map = {.kind = PS_EVENT_MMAP, .vpn = 64, .pages = PAGES, .prot = 3, .name = ""};
+		struct ps_trace_batch batch = { .n = 1 };
+		struct ps_event map = { .kind = PS_EVENT_MMAP, .vpn = 64, .pages = PAGES, .prot = 3, .name = "" };
 		struct ps_tlb_counts a, b;
 		struct ps_rng rng;
 
 		spec->pt_bits = 2; /* huge pages of four */
-		spec->tlb = (struct ps_tlb_geometry){4, 2, 2, 2, 8, 2};
+		spec->tlb = (struct ps_tlb_geometry){ 4, 2, 2, 2, 8, 2 };
 		replay = ps_replay_new(spec, NULL, &error);
 		model = ps_replay_new(spec, NULL, &error);
 		assert_null(error);
@@ -358,7 +368,7 @@ static void hot_path_does_what_the_model_does(void **state)
 			struct ps_replay *r = which ? model : replay;
 
 			ps_replay_world(r)->machine->faults->thp_enabled = huge ? THP_ALWAYS : THP_NEVER;
-			assert_true(ps_replay_batch(r, &(struct ps_trace_batch){.event = &map}, &error));
+			assert_true(ps_replay_batch(r, &(struct ps_trace_batch){ .event = &map }, &error));
 		}
 		task = ps_replay_task(model, 0);
 		ps_rng_init(&rng, 7);
@@ -383,8 +393,8 @@ static void hot_path_does_what_the_model_does(void **state)
 		assert_int_equal(a.misses, b.misses);
 		assert_int_equal(a.l1_hits + a.l2_hits + a.misses, RECORDS);
 		assert_true(a.l2_hits && a.misses > 1000);
-		assert_memory_equal(ps_replay_world(replay)->machine->faults->count, ps_replay_world(model)->machine->faults->count,
-				    sizeof(u64) * PS_NR_FAULT_KINDS);
+		assert_memory_equal(ps_replay_world(replay)->machine->faults->count,
+				    ps_replay_world(model)->machine->faults->count, sizeof(u64) * PS_NR_FAULT_KINDS);
 		ps_replay_free(replay);
 		ps_replay_free(model);
 	}
@@ -395,7 +405,7 @@ static void hot_path_does_what_the_model_does(void **state)
 /* Rows of 10 us: they begin where the last ended, and add up to the whole. */
 static void rows_add_up_to_the_whole(void **state)
 {
-	struct ps_replay_settings settings = {.interval_ns = 10000};
+	struct ps_replay_settings settings = { .interval_ns = 10000 };
 	GString *body = g_string_new(START "@0 0 mmap at=1000+1000 prot=3 flags=0 offset=0 name=\n");
 	struct ps_report r;
 	unsigned nr;
@@ -434,7 +444,7 @@ static void rows_add_up_to_the_whole(void **state)
 /* A wait of a thousand intervals is one row, not a thousand. */
 static void quiet_time_is_one_row(void **state)
 {
-	struct ps_replay_settings settings = {.interval_ns = 10000};
+	struct ps_replay_settings settings = { .interval_ns = 10000 };
 	struct ps_report r;
 
 	scene_report(scene_spec(1024, 0), &settings, "ns", START MAP4 "@0 0\n 100 w1\n@10000000 0\n 100 r1\n", &r);
@@ -477,12 +487,13 @@ static void impossible_traces_are_errors(void **state)
 		const char *body;
 		const char *says;
 	} cases[] = {
-		{"after its end", START "@0 0 exit\n@1 0\n 100 r1\n", "task 0 does something after its end"},
-		{"twice", START START, "task 0 starts twice"},
-		{"beyond", START "@0 0\n fffffffffffff r1\n", "access to page 0xfffffffffffff: an address space"},
-		{"map beyond", START "@0 0 mmap at=fffffff00+1000 prot=3 flags=0 offset=0 name=\n", "mmap of pages 0xfffffff00"},
-		{"move beyond", START MAP4 "@0 0 mremap at=100+4 to=ffffffffffff0+4\n", "mremap of pages 0x100"},
-		{"statement", "@0 0 statement line=1 name=A start\n", "run as a script"},
+		{ "after its end", START "@0 0 exit\n@1 0\n 100 r1\n", "task 0 does something after its end" },
+		{ "twice", START START, "task 0 starts twice" },
+		{ "beyond", START "@0 0\n fffffffffffff r1\n", "access to page 0xfffffffffffff: an address space" },
+		{ "map beyond", START "@0 0 mmap at=fffffff00+1000 prot=3 flags=0 offset=0 name=\n",
+		  "mmap of pages 0xfffffff00" },
+		{ "move beyond", START MAP4 "@0 0 mremap at=100+4 to=ffffffffffff0+4\n", "mremap of pages 0x100" },
+		{ "statement", "@0 0 statement line=1 name=A start\n", "run as a script" },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -501,7 +512,8 @@ static void calls_that_fail_here_are_counted(void **state)
 
 	scene_report(scene_spec(1024, 0), NULL, "accesses",
 		     START MAP4 "@0 0 truncate length=5 name=\n@0 0 fsync name=\n@0 0 mremap at=100+4 to=102+4\n"
-				"@0 0 read at=100+1 offset=0 length=99999999999 name=f\n@0 0 mmap at=100+1 prot=3 flags=0 offset=9000000000000000 name=f\n"
+				"@0 0 read at=100+1 offset=0 length=99999999999 name=f\n@0 0 mmap at=100+1 prot=3 "
+				"flags=0 offset=9000000000000000 name=f\n"
 				"@0 0 munmap at=100+0\n",
 		     &r);
 	assert_true(r.complete);
@@ -511,7 +523,7 @@ static void calls_that_fail_here_are_counted(void **state)
 
 static void settings_that_cannot_be(void **state)
 {
-	struct ps_replay_settings generation = {.generation = "7.0"};
+	struct ps_replay_settings generation = { .generation = "7.0" };
 	struct ps_machine_spec *spec = scene_spec(1024, 0);
 	GError *error = NULL;
 
@@ -530,9 +542,10 @@ static void settings_that_cannot_be(void **state)
 static void host_memory_may_run_out_anywhere(void **state)
 {
 	struct ps_machine_spec *spec = scene_spec(1024, 64);
-	static const char body[] = START MAP4 "@0 0\n 100 w1\n 101 r1\n@1 0 fork other=1 pid=2 tid=1\n@1 1\n 100 w1\n"
-					      "@2 1 read at=100+2 offset=0 length=5000 name=f\n@2 1 exec name=x\n@2 1 exit\n";
-	struct ps_replay_settings settings = {.interval_ns = 1000};
+	static const char body[] =
+		START MAP4 "@0 0\n 100 w1\n 101 r1\n@1 0 fork other=1 pid=2 tid=1\n@1 1\n 100 w1\n"
+			   "@2 1 read at=100+2 offset=0 length=5000 name=f\n@2 1 exec name=x\n@2 1 exit\n";
+	struct ps_replay_settings settings = { .interval_ns = 1000 };
 	unsigned failures = 0;
 
 	for (u64 n = 1;; n++) {
@@ -576,14 +589,15 @@ static char *all_formats(const struct ps_report *report)
 /* Expect: the same trace, machine and seed give the same bytes in every format. */
 static void same_input_gives_the_same_bytes(void **state)
 {
-	struct ps_replay_settings settings = {.interval_ns = 5000, .seed = 3};
+	struct ps_replay_settings settings = { .interval_ns = 5000, .seed = 3 };
 	GString *body = g_string_new(START "@0 0 mmap at=1000+100 prot=3 flags=0 offset=0 name=\n");
 	char *first = NULL;
 	struct ps_rng rng;
 
 	ps_rng_init(&rng, 1);
 	for (int i = 0; i < 2000; i++)
-		g_string_append_printf(body, "@%d 0\n %x %c1\n", i, 0x1000 + (unsigned)ps_rng_below(&rng, 100), "rw"[i % 2]);
+		g_string_append_printf(body, "@%d 0\n %x %c1\n", i, 0x1000 + (unsigned)ps_rng_below(&rng, 100),
+				       "rw"[i % 2]);
 	for (int round = 0; round < 2; round++) {
 		struct ps_report r;
 		char *text;

@@ -20,8 +20,12 @@ static void filled(struct ps_report *r)
 	r->generation = g_strdup("6.1");
 	r->nr_cpus = 3;
 	r->nr_nodes = 2;
-	r->node[0] = (struct ps_report_node){.bytes = 3ULL << 29, .nr_cpus = 3, .reads = 300, .writes = 100, .resident_pages = 7, .peak_pages = 256};
-	r->node[1] = (struct ps_report_node){.bytes = 1ULL << 30, .kind = PS_MEMORY_CXL, .tier = 1, .reads = 100, .peak_pages = 256};
+	r->node[0] = (struct ps_report_node){
+		.bytes = 3ULL << 29, .nr_cpus = 3, .reads = 300, .writes = 100, .resident_pages = 7, .peak_pages = 256
+	};
+	r->node[1] = (struct ps_report_node){
+		.bytes = 1ULL << 30, .kind = PS_MEMORY_CXL, .tier = 1, .reads = 100, .peak_pages = 256
+	};
 	r->complete = true;
 	r->records = 500;
 	r->reads = 1234000;
@@ -38,9 +42,9 @@ static void filled(struct ps_report *r)
 	r->faults[PS_FAULT_ANON] = 3;
 	r->faults[PS_FAULT_HINT] = 1;
 	r->migrate_failed[PS_FAIL_LOCKED] = 4;
-	r->tlb = (struct ps_tlb_counts){1, 2, 3};
+	r->tlb = (struct ps_tlb_counts){ 1, 2, 3 };
 	r->tlb_interrupts = 9;
-	r->locks[ANON_VMA_RWSEM] = (struct ps_lock_class_stats){.waits = 5, .total_ns = 5000, .max_ns = 999};
+	r->locks[ANON_VMA_RWSEM] = (struct ps_lock_class_stats){ .waits = 5, .total_ns = 5000, .max_ns = 999 };
 	r->vmstat.value[ps_vmstat_find("pgmigrate_success")] = 12;
 	r->vmstat.value[ps_vmstat_find("pgmigrate_fail")] = 4;
 	r->vmstat.value[ps_vmstat_find("pgpromote_success")] = 512;
@@ -268,8 +272,10 @@ static void csv_has_as_many_fields_as_its_head_says(void **state)
 		for (p = text->str; *p; lines++)
 			assert_int_equal(fields(&p), nr);
 		assert_int_equal(lines, 1 + 2 * 3);
-		assert_non_null(strstr(text->str, "\npagesim.report/1,\"a \"\"b\"\",\n\\c\xff\",total,0,2000000000,1234567,500,60000,10000,3,8,4,1,"
-						  "512,3,12,4,0,1500000000,0,500000000,"));
+		assert_non_null(strstr(text->str,
+				       "\npagesim.report/1,\"a "
+				       "\"\"b\"\",\n\\c\xff\",total,0,2000000000,1234567,500,60000,10000,3,8,4,1,"
+				       "512,3,12,4,0,1500000000,0,500000000,"));
 		g_string_free(text, TRUE);
 		ps_report_destroy(&r);
 	}

@@ -9,7 +9,7 @@
 /* Expect: what the table gives rank k is 1 / (k + 1) over the harmonic number, to 1e-9 of it; all together one. */
 static void table_has_the_exact_weights(void **state)
 {
-	static const u64 sizes[] = {1, 2, 3, 7, 64, 1000, 1023};
+	static const u64 sizes[] = { 1, 2, 3, 7, 64, 1000, 1023 };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
 		u64 n = sizes[i];
@@ -67,9 +67,10 @@ struct summary {
 
 static struct summary generate(const struct ps_synthetic_settings *settings)
 {
-	static const struct ps_trace_info info = {.source = "synthetic", .command = "", .created_by = "", .note = "",
-						  .clock = PS_CLOCK_ACCESSES};
-	struct summary s = {0};
+	static const struct ps_trace_info info = {
+		.source = "synthetic", .command = "", .created_by = "", .note = "", .clock = PS_CLOCK_ACCESSES
+	};
+	struct summary s = { 0 };
 	struct ps_trace_writer *writer;
 	struct ps_trace_reader *reader;
 	struct ps_trace_batch batch;
@@ -104,7 +105,7 @@ static struct summary generate(const struct ps_synthetic_settings *settings)
 
 static void patterns_are_what_they_are_called(void **state)
 {
-	struct ps_synthetic_settings settings = {.pages = 64, .accesses = 64000, .seed = 5, .write_per_mille = 250};
+	struct ps_synthetic_settings settings = { .pages = 64, .accesses = 64000, .seed = 5, .write_per_mille = 250 };
 	struct summary s = generate(&settings);
 	u64 most = 0;
 
@@ -133,7 +134,7 @@ static void patterns_are_what_they_are_called(void **state)
 /* The hash pins the numbers: another host, compiler or optimisation gives this trace too. */
 static void same_seed_is_the_same_trace_everywhere(void **state)
 {
-	struct ps_synthetic_settings settings = {.pages = 1000, .accesses = 5000, .seed = 1, .write_per_mille = 300};
+	struct ps_synthetic_settings settings = { .pages = 1000, .accesses = 5000, .seed = 1, .write_per_mille = 300 };
 	struct summary a = generate(&settings), b = generate(&settings);
 
 	assert_int_equal(a.hash, b.hash);
@@ -145,10 +146,10 @@ static void same_seed_is_the_same_trace_everywhere(void **state)
 static void settings_out_of_range_are_errors(void **state)
 {
 	static const struct ps_synthetic_settings bad[] = {
-		{.pages = 0, .accesses = 1},
-		{.pages = 1ULL << 32, .accesses = 1},
-		{.pages = 1, .accesses = 1, .write_per_mille = 1001},
-		{.pages = 2, .accesses = 1, .first_vpn = (1ULL << 35) - 1},
+		{ .pages = 0, .accesses = 1 },
+		{ .pages = 1ULL << 32, .accesses = 1 },
+		{ .pages = 1, .accesses = 1, .write_per_mille = 1001 },
+		{ .pages = 2, .accesses = 1, .first_vpn = (1ULL << 35) - 1 },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -162,7 +163,7 @@ static void settings_out_of_range_are_errors(void **state)
 
 static void no_memory_is_an_error(void **state)
 {
-	struct ps_synthetic_settings settings = {.pages = 100, .accesses = 10};
+	struct ps_synthetic_settings settings = { .pages = 100, .accesses = 10 };
 	GError *error = NULL;
 
 	for (int n = 1; n <= 4; n++) {

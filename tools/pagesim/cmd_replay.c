@@ -41,7 +41,7 @@ struct options {
 
 	enum ps_report_format report_format;
 	struct ps_replay_settings settings;
-	bool headings;	  /* several traces */
+	bool headings;    /* several traces */
 	unsigned reports; /* written so far */
 };
 
@@ -132,9 +132,10 @@ static int run_script(struct options *o, const struct ps_script *script)
 	int status = CMD_OK;
 
 	if (o->policy || o->interval || o->format || o->contents || o->host)
-		return cmd_misused("%s is a script, which prints a transcript: --policy, --interval, --format, --contents and "
-				   "--host are for traces",
-				   script->name);
+		return cmd_misused(
+			"%s is a script, which prints a transcript: --policy, --interval, --format, --contents and "
+			"--host are for traces",
+			script->name);
 	spec = ps_machine_spec_load(script_machine(o, script), NULL, &error);
 	if (!spec || !ps_script_run(script, spec, &settings, &error)) {
 		status = cmd_fail("%s", error->message);
@@ -221,7 +222,7 @@ static void write_report(struct options *o, struct ps_replay *replay, struct ps_
 /* Replays a bulk trace whose first batch, if @next says so, has been read. */
 static int replay_bulk(struct options *o, const struct ps_machine_spec *spec, struct ps_trace_reader *reader)
 {
-	struct progress progress = {.name = ps_trace_reader_name(reader)};
+	struct progress progress = { .name = ps_trace_reader_name(reader) };
 	struct ps_replay_settings settings = o->settings;
 	u64 before = host_resident();
 	struct ps_replay *replay;
@@ -372,25 +373,30 @@ static int interpret(struct options *o)
 
 int cmd_replay(int argc, char **argv)
 {
-	struct options o = {0};
+	struct options o = { 0 };
 	const GOptionEntry entries[] = {
-		{"machine", 0, 0, G_OPTION_ARG_FILENAME, &o.machine, "the machine (default " PS_MACHINE_DEFAULT ")", "MACHINE"},
-		{"policy", 0, 0, G_OPTION_ARG_STRING, &o.policy, "who moves pages (default none)", "POLICY"},
-		{"generation", 0, 0, G_OPTION_ARG_STRING, &o.generation, "generation of the migrate engine (default 6.1)", "NAME"},
-		{"seed", 0, 0, G_OPTION_ARG_STRING, &o.seed, "seed of everything random (default 0)", "N"},
-		{"interval", 0, 0, G_OPTION_ARG_STRING, &o.interval, "report every TIME of simulated time, too", "TIME"},
-		{"format", 0, 0, G_OPTION_ARG_STRING, &o.format, "table (default), json, csv or vmstat", "FORMAT"},
-		{"check", 0, 0, G_OPTION_ARG_NONE, &o.check, "check all invariants of the machine", NULL},
-		{"contents", 0, 0, G_OPTION_ARG_STRING, &o.contents, "of frames: none (default), tag or bytes", "WHAT"},
-		{"host", 0, 0, G_OPTION_ARG_NONE, &o.host, "put the host's speed and memory into the report", NULL},
-		{0},
+		{ "machine", 0, 0, G_OPTION_ARG_FILENAME, &o.machine, "the machine (default " PS_MACHINE_DEFAULT ")",
+		  "MACHINE" },
+		{ "policy", 0, 0, G_OPTION_ARG_STRING, &o.policy, "who moves pages (default none)", "POLICY" },
+		{ "generation", 0, 0, G_OPTION_ARG_STRING, &o.generation,
+		  "generation of the migrate engine (default 6.1)", "NAME" },
+		{ "seed", 0, 0, G_OPTION_ARG_STRING, &o.seed, "seed of everything random (default 0)", "N" },
+		{ "interval", 0, 0, G_OPTION_ARG_STRING, &o.interval, "report every TIME of simulated time, too",
+		  "TIME" },
+		{ "format", 0, 0, G_OPTION_ARG_STRING, &o.format, "table (default), json, csv or vmstat", "FORMAT" },
+		{ "check", 0, 0, G_OPTION_ARG_NONE, &o.check, "check all invariants of the machine", NULL },
+		{ "contents", 0, 0, G_OPTION_ARG_STRING, &o.contents, "of frames: none (default), tag or bytes",
+		  "WHAT" },
+		{ "host", 0, 0, G_OPTION_ARG_NONE, &o.host, "put the host's speed and memory into the report", NULL },
+		{ 0 },
 	};
 	struct ps_machine_spec *spec = NULL;
 	GError *error = NULL;
 	int status;
 
 	if (!cmd_parse(&argc, &argv, entries, "TRACE...",
-		       "Runs each trace on a simulated machine of its own and prints a report; runs each script and prints its\n"
+		       "Runs each trace on a simulated machine of its own and prints a report; runs each script and "
+		       "prints its\n"
 		       "transcript. '-' is standard input.",
 		       &status))
 		goto out_free;
