@@ -278,10 +278,10 @@ static int check_range(const struct mm_struct *mm, u64 addr, u64 *len)
 {
 	if (addr & ~PAGE_MASK)
 		return -EINVAL;
-	*len = (*len + PAGE_SIZE - 1) & PAGE_MASK;
 	if (!*len)
 		return -EINVAL;
-	if (*len > task_size(&mm->pt) || addr > task_size(&mm->pt) - *len)
+	*len = (*len + PAGE_SIZE - 1) & PAGE_MASK;
+	if (!*len || *len > task_size(&mm->pt) || addr > task_size(&mm->pt) - *len)
 		return -ENOMEM;
 	return 0;
 }
