@@ -665,7 +665,6 @@ int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr)
 		error = -ENOMEM;
 		goto out;
 	}
-	fresh->vm_flags |= VM_SOFTDIRTY;
 	vma_set_page_prot(fresh);
 	error = unmap_locked(mm, old_addr, old_addr + len);
 out:
