@@ -326,7 +326,7 @@ void process_infer(struct process *p, u64 vpn, bool fetch)
 
 	if (!fetch && !p->stack_known) {
 		u64 low = vpn + 1 > STACK_PAGES ? vpn + 1 - STACK_PAGES : 0;
-		u64 gap_start, gap_end;
+		u64 gap_start = low, gap_end;
 
 		p->stack_known = true;
 		/* A text that begins in the middle may begin with anything: what is mapped around it bounds the guess. */
