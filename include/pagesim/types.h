@@ -34,7 +34,7 @@ typedef u32 gfp_t;
 /** Virtual time or a duration, in nanoseconds. */
 typedef u64 ps_ns_t;
 
-#define U64_MAX UINT64_MAX
+#define U64_MAX      UINT64_MAX
 #define NUMA_NO_NODE (-1)
 #define MAX_NUMNODES 64
 #define PAGE_SHIFT   12

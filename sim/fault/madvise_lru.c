@@ -67,8 +67,8 @@ static void cold_pte(pte_t *ptep, struct page *page)
  * A huge page mapped by PTEs, found at addr. Context: *ptlp held; dropped and taken again.
  * Return: true if it was split: look at addr again; false: leave the rest of the table.
  */
-static bool split_for(struct page_tables *pt, pmd_t *pmd, u64 addr, struct page *page, bool lazyfree,
-		      spinlock_t **ptlp, pte_t **ptepp)
+static bool split_for(struct page_tables *pt, pmd_t *pmd, u64 addr, struct page *page, bool lazyfree, spinlock_t **ptlp,
+		      pte_t **ptepp)
 {
 	struct page *head = compound_head(page);
 	int error;

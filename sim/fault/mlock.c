@@ -93,8 +93,9 @@ static u64 locked_pages(struct mm_struct *mm, u64 start, u64 end)
 	struct vm_area_struct *vma;
 	u64 n = 0;
 
-	for_each_vma_range(mm, vma, start, end) if (vma->vm_flags & VM_LOCKED) n +=
-		(ps_min(end, vma->vm_end) - ps_max(start, vma->vm_start)) >> PAGE_SHIFT;
+	for_each_vma_range(mm, vma, start, end)
+		if (vma->vm_flags & VM_LOCKED)
+			n += (ps_min(end, vma->vm_end) - ps_max(start, vma->vm_start)) >> PAGE_SHIFT;
 	return n;
 }
 
