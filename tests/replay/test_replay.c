@@ -281,8 +281,10 @@ static void no_more_is_populated_than_there_is(void **state)
 	struct ps_report r;
 
 	scene_report(scene_spec(1024, 0), NULL, "accesses",
-		     START "@0 0 mmap at=10000+1025 prot=3 flags=2 offset=0 name=\n@0 0 mmap at=20000+1025 prot=1 flags=256 offset=0 name=\n"
-			   "@0 0 madvise at=10000+1025 advice=22\n@0 0 mmap at=30000+3 prot=3 flags=2 offset=0 name=\n@0 0\n 10000 w1\n",
+		     START "@0 0 mmap at=10000+1025 prot=3 flags=2 offset=0 name=\n@0 0 mmap at=20000+1025 prot=1 "
+			   "flags=256 offset=0 name=\n"
+			   "@0 0 madvise at=10000+1025 advice=22\n@0 0 mmap at=30000+3 prot=3 flags=2 offset=0 "
+			   "name=\n@0 0\n 10000 w1\n",
 		     &r);
 	assert_int_equal(r.ignored_events, 3);
 	assert_int_equal(r.node[0].resident_pages, 4);
