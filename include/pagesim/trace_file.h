@@ -12,7 +12,7 @@
  * Names in this file:
  *   struct ps_trace_writer     accesses and events in, bytes out
  *   struct ps_trace_reader     bytes in, batches out; any form of trace the layer can read without importing
- *   frame                      up to 2^17 records and what happened between them, compressed by itself
+ *   frame                      up to 2^16 records and what happened between them, compressed by itself
  *
  * Layer: trace
  */
@@ -36,7 +36,7 @@ struct ps_trace_writer;
 struct ps_trace_writer_settings {
 	int level;         /* zstd level; 0 = 6 */
 	u32 fold;          /* folding distance in records, 1..64; 0 = 1 */
-	u32 frame_records; /* close a frame after this many records; 0 = 2^17, at most that */
+	u32 frame_records; /* close a frame after this many records; 0 = 2^16, at most that */
 };
 
 /**

@@ -247,6 +247,8 @@ long ps_mbind(struct mm_struct *mm, u64 start, u64 len, int mode, const nodemask
 	int queued;
 
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
+	if (flags & ~(MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL))
+		return -EINVAL;
 	if ((flags & MPOL_MF_MOVE_ALL) && current->unprivileged)
 		return -EPERM;
 	if (start & ~PAGE_MASK)
@@ -254,6 +256,8 @@ long ps_mbind(struct mm_struct *mm, u64 start, u64 len, int mode, const nodemask
 	if (mode == MPOL_DEFAULT)
 		flags &= ~MPOL_MF_STRICT;
 	len = (len + PAGE_SIZE - 1) & PAGE_MASK;
+	if (start + len < start)
+		return -EINVAL;
 	if (!len)
 		return 0;
 	error = mpol_new((enum mempolicy_mode)mode, nodes, &policy);

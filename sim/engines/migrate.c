@@ -25,6 +25,7 @@
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
 #include <pagesim/contents.h>
+#include <pagesim/fault.h>
 #include <pagesim/gfp.h>
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
@@ -210,7 +211,8 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	page_ref_unfreeze(page, expected - nr);
 	xas_unlock(&xas);
 
-	if (from != to) {
+	/* Another zone, of the same node or not: the sums per node are the same either way, those per zone are not. */
+	if (page_zone(page) != page_zone(newpage)) {
 		__mod_node_page_state(from, NR_FILE_PAGES, -nr);
 		__mod_node_page_state(to, NR_FILE_PAGES, nr);
 		if (PageSwapBacked(page)) {
@@ -240,6 +242,7 @@ static void copy_flag(struct page *newpage, struct page *page, unsigned int flag
 
 void migrate_page_states(struct page *newpage, struct page *page)
 {
+	struct ps_faults *faults = this_machine()->faults;
 	int cpupid;
 
 	if (PageError(page))
@@ -266,7 +269,8 @@ void migrate_page_states(struct page *newpage, struct page *page)
 	 * The last accessor moves along, but between tiers the field means two different things: there it starts anew.
 	 */
 	cpupid = page_cpupid_xchg_last(page, -1);
-	if (node_is_toptier(page_to_nid(page)) != node_is_toptier(page_to_nid(newpage)))
+	if (faults && (faults->numa_balancing & NUMA_BALANCING_MEMORY_TIERING) &&
+	    node_is_toptier(page_to_nid(page)) != node_is_toptier(page_to_nid(newpage)))
 		cpupid = -1;
 	page_cpupid_xchg_last(newpage, cpupid);
 	/* The source's last reference finds PG_writeback clear; readahead marks move. */

@@ -10,6 +10,7 @@
 #include <pagesim/page_lock.h>
 #include <pagesim/page_mapcount.h>
 #include <pagesim/page_ref.h>
+#include <pagesim/task.h>
 #include <pagesim/writeback.h>
 
 int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
@@ -17,6 +18,9 @@ int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, b
 	*q = (struct quiesce){ .page = page };
 	if (!trylock_page(page)) {
 		if (!force || mode == MIGRATE_ASYNC)
+			return -EAGAIN;
+		/* Who reclaims for an allocation may hold page locks itself: it must not wait for one. */
+		if (current->flags & PF_MEMALLOC)
 			return -EAGAIN;
 		lock_page(page);
 	}

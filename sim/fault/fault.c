@@ -406,9 +406,8 @@ static vm_fault_t __do_fault(struct vm_fault *vmf)
 		return VM_FAULT_OOM;
 	if (error)
 		return VM_FAULT_SIGBUS;
-	if (major) {
+	if (major) /* which the cache has counted */
 		ps_charge(this_machine()->costs.major_fault_ns, PS_TIME_FAULT);
-	}
 	return 0;
 }
 

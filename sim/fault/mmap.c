@@ -200,12 +200,9 @@ static struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_str
 
 	grown = with_prev ? prev : next;
 	/* Pages of the swallowed parts must find their mapping through the VMA that grows. */
-	if (!grown->anon_vma) {
-		if (self && self->anon_vma)
-			donor = self;
-		else if (with_prev && with_next && next->anon_vma)
-			donor = next;
-	}
+	VM_BUG_ON(!grown->anon_vma && self && self->anon_vma); /* anon_vmas_mergeable() forbids it */
+	if (!grown->anon_vma && with_prev && with_next && next->anon_vma)
+		donor = next;
 	if (donor) {
 		grown->anon_vma = donor->anon_vma;
 		if (anon_vma_clone(grown, donor))
@@ -281,10 +278,10 @@ static int check_range(const struct mm_struct *mm, u64 addr, u64 *len)
 {
 	if (addr & ~PAGE_MASK)
 		return -EINVAL;
-	*len = (*len + PAGE_SIZE - 1) & PAGE_MASK;
 	if (!*len)
 		return -EINVAL;
-	if (*len > task_size(&mm->pt) || addr > task_size(&mm->pt) - *len)
+	*len = (*len + PAGE_SIZE - 1) & PAGE_MASK;
+	if (!*len || *len > task_size(&mm->pt) || addr > task_size(&mm->pt) - *len)
 		return -ENOMEM;
 	return 0;
 }
@@ -675,7 +672,6 @@ int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr)
 		error = -ENOMEM;
 		goto out;
 	}
-	fresh->vm_flags |= VM_SOFTDIRTY;
 	vma_set_page_prot(fresh);
 	error = unmap_locked(mm, old_addr, old_addr + len);
 out:

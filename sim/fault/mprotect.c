@@ -37,15 +37,17 @@ bool pte_can_be_writable(const struct vm_area_struct *vma, pte_t pte)
 }
 
 /* Should a NUMA scan put a hint on this page? Notes the time in slow-tier pages. */
-static bool numa_wants_hint(struct vm_area_struct *vma, struct page *page)
+static bool numa_wants_hint(struct vm_area_struct *vma, struct page *page, bool huge, nid_t target)
 {
 	struct ps_faults *faults = this_machine()->faults;
 	bool toptier = node_is_toptier(page_to_nid(page));
 
 	/* A page shared by copy on write is not anybody's in particular. */
-	if (is_cow_mapping(vma->vm_flags) && page_count(page) != 1)
+	if (!huge && is_cow_mapping(vma->vm_flags) && page_count(page) != 1)
 		return false;
-	if (page_is_file_lru(page) && PageDirty(page))
+	if (!huge && page_is_file_lru(page) && PageDirty(page))
+		return false;
+	if (!huge && page_to_nid(page) == target)
 		return false;
 	if (!(faults->numa_balancing & NUMA_BALANCING_NORMAL) && toptier)
 		return false;
@@ -59,6 +61,9 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	bool numa = flags & MM_CP_PROT_NUMA;
+	/* Memory of one thread only can be wanted nowhere but where that thread is. */
+	bool alone = numa && !vma_is_shared(vma) && __atomic_load_n(&vma->vm_mm->mm_users, __ATOMIC_RELAXED) == 1;
+	nid_t target = alone ? numa_node_id() : NUMA_NO_NODE;
 	long pages = 0;
 	spinlock_t *ptl;
 	pte_t *ptep = pte_offset_map_lock(pt, pmd, addr, &ptl);
@@ -70,7 +75,7 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 			if (numa) {
 				struct page *page = vm_normal_page(old);
 
-				if (!page || pte_protnone(old) || !numa_wants_hint(vma, page))
+				if (!page || pte_protnone(old) || !numa_wants_hint(vma, page, false, target))
 					continue;
 			}
 			old = ptep_get_and_clear(ptep);
@@ -125,7 +130,8 @@ static long change_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, pgprot_t pro
 		goto out;
 	}
 	if (flags & MM_CP_PROT_NUMA) {
-		if (is_huge_zero_pmd(old) || pmd_protnone(old) || !numa_wants_hint(vma, pfn_to_page(pmd_pfn(old))))
+		if (is_huge_zero_pmd(old) || pmd_protnone(old) ||
+		    !numa_wants_hint(vma, pfn_to_page(pmd_pfn(old)), true, NUMA_NO_NODE))
 			goto out;
 	}
 	old = pmdp_invalidate(pmd);

@@ -7,7 +7,7 @@
  *                                                  ──> ...
  *
  * Kinds of leaf:
- *   anonymous   every PTE gets the PMD's permission, young, dirty and soft-dirty; the one PMD mapping becomes one mapping of
+ *   anonymous   every PTE gets the PMD's permission, young and soft-dirty (dirty goes to the page); the one PMD mapping becomes one mapping of
  *               each small page, the one reference one reference each; exclusive moves from the head to each page
  *   with freeze the PTEs are migration entries right away, and mappings and references go (if the page is not pinned)
  *   migration   PTEs are migration entries of the same kind
@@ -101,8 +101,7 @@ static pte_t small_mapping(const struct leaf *leaf, const struct vm_area_struct 
 
 	if (!leaf->young)
 		pte = pte_mkold(pte);
-	if (leaf->dirty)
-		pte = pte_mkdirty(pte);
+	/* Dirty went to the page: the entries begin clean, as 6.1 has it, so that soft-dirty is not set by the way. */
 	pte = leaf->write && (vma->vm_flags & VM_WRITE) ? pte_mkwrite(pte) : pte_wrprotect(pte);
 	return leaf->soft_dirty ? pte_mksoft_dirty(pte) : pte;
 }

@@ -18,29 +18,31 @@
  * section (each frame, and the index)
  *      0  4  magic: "FRAM" or "INDX"
  *      4  4  number: frames count from 0; of the index, the number of frames
- *      8  4  stored bytes of the payload: one zstd frame
- *     12  4  bytes of the payload when decompressed
- *     16  4  CRC-32C of the stored payload
- *     20  4  records          (index: totals)
- *     24  4  events           (index: 0)
- *     28  4  distinct pages   (index: 0)
- *     32  4  bytes of items   (index: 0)
- *     36  4  bytes of the page list (index: 0)
- *     40  8  accesses         (index: 0)
- *     48  8  time of the first item (index: 0)
- *     56  4  0
- *     60  4  CRC-32C of the 60 bytes before
- *     64  .. stored payload
+ *      8  4  CRC-32C of the stored columns
+ *     12  4  records          (index: totals)
+ *     16  4  events           (index: 0)
+ *     20  4  distinct pages   (index: 0)
+ *     24  4  distinct shapes, at most 255 (index: 0)
+ *     28  4  0
+ *     32  8  accesses         (index: 0)
+ *     40  8  time of the first item (index: 0)
+ *     48 28  stored bytes of each of the seven columns
+ *     76 16  bytes of the columns items, pages, shapes and overflow themselves; the other three have one for each record
+ *     92  4  CRC-32C of the 92 bytes before
+ *     96  .. the stored columns, one behind the other
  *
- * payload of a frame: six columns, one behind the other
+ * A column is stored as one zstd frame, or as it is when its stored bytes are as many as its bytes.
+ *
+ * columns of a frame, the records in the order of the trace
  *     items      what happened, in order, see below
  *     pages      the distinct pages of the frame in ascending order: varint of the first, then of each difference
- *     ranks      of each record, the position of its page in that list: one byte plane (lowest bytes of all records),
- *                a second one if there are more than 256 distinct pages, a third if more than 65536
- *     reads      of each record a byte: reads or fetches; 255 = the next varint of the overflow
- *     writes     of each record a byte: 2 * writes + (first access is a write); 254 = a fetch record;
- *                255 = the next varint of the overflow holds that value
- *     overflow   varints: for each record in order its reads, then its writes, as far as they overflow
+ *     low, high  of each record, the position of its page in that list: the lower byte, and the higher one; high is
+ *                empty when there are no more than 256 pages
+ *     shapes     the meta words of the frame (what a record says beside its page), the most frequent first, varints
+ *     codes      of each record, the position of its meta word in that list; 255: the next of the overflow
+ *     overflow   meta words that are not in the list, varints in the order of their records
+ *
+ * The index has one column, items.
  *
  * an item
  *     varint     0 = a batch of accesses, 1 + enum ps_event_kind = an event
@@ -50,7 +52,7 @@
  *     event:     the fields of its kind (enum ps_event_field), lowest bit first; numbers as varints, OTHER as task + 1
  *                (0 = none), ADVICE as is, NAME as a varint length and bytes
  *
- * payload of the index: for each frame 6 varints: bytes stored (section and payload), raw bytes, records, events,
+ * the index's column: for each frame 6 varints: bytes stored (with the head), bytes of its columns, records, events,
  * accesses, time since the previous frame's time; then the totals: varint length and bytes of the name, varint value.
  *
  * footer (once)
@@ -72,37 +74,39 @@
 #define PGT_MAGIC_BYTES   8
 #define PGT_HEADER_FIXED  24
 #define PGT_HEADER_MAX    (1u << 20)
-#define PGT_SECTION_BYTES 64
+#define PGT_SECTION_BYTES 96
 #define PGT_FOOTER_BYTES  32
 
 #define PGT_FRAME_MAGIC  0x4d415246u /* FRAM */
 #define PGT_INDEX_MAGIC  0x58444e49u /* INDX */
 #define PGT_FOOTER_MAGIC 0x4c494154u /* TAIL */
 
-/* A frame is closed at this many records, or when its items reach this many bytes. */
-#define PGT_FRAME_RECORDS (1u << 17)
+/* A frame is closed at this many records (so that a rank is two bytes), or when its items reach this many bytes. */
+#define PGT_FRAME_RECORDS (1u << 16)
 #define PGT_FRAME_ITEMS   (1u << 20)
 /* No name is longer: an event always fits into a frame. */
 #define PGT_NAME_MAX 65535u
-/* What a reader refuses to allocate for: no writer makes payloads of more than a fraction of this. */
-#define PGT_PAYLOAD_MAX (1u << 26)
+/* What a reader refuses to allocate for one column: no writer makes one of more than a fraction of this. */
+#define PGT_COLUMN_MAX (1u << 25)
 
+/* Shapes a frame can list, and the code of one that is not listed. */
+#define PGT_SHAPES 255
 #define PGT_ESCAPE 255
-#define PGT_FETCH  254
+
+enum pgt_column { PGT_ITEMS, PGT_PAGES, PGT_LOW, PGT_HIGH, PGT_SHAPE_LIST, PGT_CODES, PGT_OVERFLOW, PGT_COLUMNS };
 
 struct pgt_section {
 	u32 magic;
 	u32 number;
-	u32 stored;
-	u32 raw;
 	u32 crc;
 	u32 records;
 	u32 events;
 	u32 distinct;
-	u32 items;
-	u32 pages;
+	u32 shapes;
 	u64 accesses;
 	u64 time;
+	u32 stored[PGT_COLUMNS];
+	u32 raw[PGT_COLUMNS]; /* of low, high and codes not in the file: they follow from records and distinct */
 };
 
 static inline u32 pgt_get32(const u8 *p)
@@ -131,12 +135,6 @@ static inline void pgt_put64(u8 *p, u64 v)
 {
 	v = GUINT64_TO_LE(v);
 	memcpy(p, &v, 8);
-}
-
-/* Bytes per rank for that many distinct pages. */
-static inline u32 pgt_rank_bytes(u32 distinct)
-{
-	return distinct <= 256 ? 1 : distinct <= 65536 ? 2 : 3;
 }
 
 #define PGT_VARINT_MAX 10
@@ -171,37 +169,62 @@ static inline bool pgt_get_varint(const u8 **at, const u8 *end, u64 *ret)
 	return false;
 }
 
+/* Columns whose size is in the section's head. */
+static const u8 pgt_sized[] = { PGT_ITEMS, PGT_PAGES, PGT_SHAPE_LIST, PGT_OVERFLOW };
+
+/* Sizes of the columns that have a byte for each record. */
+static inline void pgt_section_sizes(struct pgt_section *s)
+{
+	bool frame = s->magic == PGT_FRAME_MAGIC;
+
+	s->raw[PGT_LOW] = s->raw[PGT_CODES] = frame ? s->records : 0;
+	s->raw[PGT_HIGH] = frame && s->distinct > 256 ? s->records : 0;
+}
+
 static inline void pgt_section_encode(const struct pgt_section *s, u8 *p)
 {
 	memset(p, 0, PGT_SECTION_BYTES);
 	pgt_put32(p, s->magic);
 	pgt_put32(p + 4, s->number);
-	pgt_put32(p + 8, s->stored);
-	pgt_put32(p + 12, s->raw);
-	pgt_put32(p + 16, s->crc);
-	pgt_put32(p + 20, s->records);
-	pgt_put32(p + 24, s->events);
-	pgt_put32(p + 28, s->distinct);
-	pgt_put32(p + 32, s->items);
-	pgt_put32(p + 36, s->pages);
-	pgt_put64(p + 40, s->accesses);
-	pgt_put64(p + 48, s->time);
+	pgt_put32(p + 8, s->crc);
+	pgt_put32(p + 12, s->records);
+	pgt_put32(p + 16, s->events);
+	pgt_put32(p + 20, s->distinct);
+	pgt_put32(p + 24, s->shapes);
+	pgt_put64(p + 32, s->accesses);
+	pgt_put64(p + 40, s->time);
+	for (int c = 0; c < PGT_COLUMNS; c++)
+		pgt_put32(p + 48 + 4 * c, s->stored[c]);
+	for (size_t i = 0; i < ARRAY_SIZE(pgt_sized); i++)
+		pgt_put32(p + 76 + 4 * i, s->raw[pgt_sized[i]]);
 }
 
 static inline void pgt_section_decode(struct pgt_section *s, const u8 *p)
 {
 	s->magic = pgt_get32(p);
 	s->number = pgt_get32(p + 4);
-	s->stored = pgt_get32(p + 8);
-	s->raw = pgt_get32(p + 12);
-	s->crc = pgt_get32(p + 16);
-	s->records = pgt_get32(p + 20);
-	s->events = pgt_get32(p + 24);
-	s->distinct = pgt_get32(p + 28);
-	s->items = pgt_get32(p + 32);
-	s->pages = pgt_get32(p + 36);
-	s->accesses = pgt_get64(p + 40);
-	s->time = pgt_get64(p + 48);
+	s->crc = pgt_get32(p + 8);
+	s->records = pgt_get32(p + 12);
+	s->events = pgt_get32(p + 16);
+	s->distinct = pgt_get32(p + 20);
+	s->shapes = pgt_get32(p + 24);
+	s->accesses = pgt_get64(p + 32);
+	s->time = pgt_get64(p + 40);
+	for (int c = 0; c < PGT_COLUMNS; c++)
+		s->stored[c] = pgt_get32(p + 48 + 4 * c);
+	for (size_t i = 0; i < ARRAY_SIZE(pgt_sized); i++)
+		s->raw[pgt_sized[i]] = pgt_get32(p + 76 + 4 * i);
+	pgt_section_sizes(s);
+}
+
+/* Whether a meta word is one a writer would write. */
+static inline bool pgt_meta_valid(u32 meta)
+{
+	if (!ps_meta_count(meta))
+		return false;
+	if (ps_meta_is_fetch(meta))
+		return !(meta & (PS_META_WRITES_MASK | PS_META_FIRST_WRITE));
+	return meta == ps_meta_data(ps_meta_reads(meta), ps_meta_writes(meta), ps_meta_first_is_write(meta));
 }
 
 #endif

@@ -22,26 +22,26 @@
 #pragma GCC optimize("O3") /* the column loops are worth vectorizing even in a debug build */
 #endif
 
-#define RANKS (1u << 17) /* more than any rank of a frame; a power of two, see decode_ranks3() */
+#define RANKS PGT_FRAME_RECORDS /* a rank is below this whatever the file says */
 
 struct pgt {
 	ZSTD_DCtx *zstd;
 	u32 version;
-	u8 *stored, *raw;
+	u8 *stored, *raw; /* a section's columns, and those that were compressed */
 	size_t stored_room, raw_room;
-	u64 *page; /* [RANKS] page of each rank; stale beyond section.distinct */
+	const u8 *column[PGT_COLUMNS]; /* in stored or raw */
+	u64 *page;                     /* [RANKS] page of each rank; stale beyond section.distinct */
+	u32 shape[256];                /* meta word of each code; 0 where there is none */
 
 	/* the frame being read; in_frame is false between frames */
 	bool in_frame;
 	struct pgt_section section;
 	u64 frame_offset;
 	const u8 *item, *items_end;
-	const u8 *rank, *reads, *writes;
 	const u8 *over, *over_end;
 	u32 record; /* next of the frame */
 	u32 events; /* seen in the frame */
-	u64 accesses;
-	u64 time; /* end of the last item */
+	u64 time;   /* end of the last item */
 
 	u64 first_frame; /* offset behind the header */
 	u32 next_frame;  /* number the next section must have */
@@ -183,57 +183,88 @@ out_free:
 
 static bool check_section(struct ps_trace_reader *r, struct pgt_section *s, const u8 *bytes, u64 offset, GError **error)
 {
-	u64 columns;
-
-	if (trace_crc32c(0, bytes, 60) != pgt_get32(bytes + 60))
+	if (trace_crc32c(0, bytes, PGT_SECTION_BYTES - 4) != pgt_get32(bytes + PGT_SECTION_BYTES - 4))
 		return damaged(r, offset, error, "expected a frame or the index, found a head with a wrong checksum");
 	pgt_section_decode(s, bytes);
 	if (s->magic != PGT_FRAME_MAGIC && s->magic != PGT_INDEX_MAGIC)
 		return damaged(r, offset, error, "expected a frame or the index, found %08x", s->magic);
-	if (s->stored > PGT_PAYLOAD_MAX || s->raw > PGT_PAYLOAD_MAX)
-		return damaged(r, offset, error, "a payload of %u bytes is not possible", MAX(s->stored, s->raw));
+	for (int c = 0; c < PGT_COLUMNS; c++)
+		if (s->raw[c] > PGT_COLUMN_MAX || s->stored[c] > s->raw[c] || (!s->stored[c]) != (!s->raw[c]))
+			return damaged(r, offset, error, "a column of %u bytes stored in %u is not possible", s->raw[c],
+				       s->stored[c]);
 	if (s->magic == PGT_INDEX_MAGIC)
 		return true;
-	columns = (u64)s->items + s->pages + (u64)s->records * (pgt_rank_bytes(s->distinct) + 2);
-	if (s->records > PGT_FRAME_RECORDS || s->distinct > s->records || (s->records && !s->distinct) ||
-	    columns > s->raw)
-		return damaged(r, offset, error, "the columns of the frame do not fit its payload");
+	if (s->records > PGT_FRAME_RECORDS || s->distinct > s->records || s->shapes > s->records ||
+	    s->shapes > PGT_SHAPES || (s->records && (!s->distinct || !s->shapes)))
+		return damaged(r, offset, error, "%u records of %u pages in %u shapes are not possible", s->records,
+			       s->distinct, s->shapes);
 	return true;
 }
 
-/* Decompresses f->stored into f->raw. */
-static bool unpack(struct ps_trace_reader *r, struct pgt *f, const struct pgt_section *s, u64 offset, GError **error)
+/* Finds the columns in f->stored, decompressing into f->raw what was compressed. */
+static bool unpack(struct ps_trace_reader *r, struct pgt *f, const struct pgt_section *s, size_t stored, u64 offset,
+		   GError **error)
 {
-	size_t n;
+	const u8 *from = f->stored;
+	size_t raw = 1;
+	u8 *to;
 
-	if (trace_crc32c(0, f->stored, s->stored) != s->crc)
-		return damaged(r, offset, error, "the checksum of the payload is wrong");
-	if (!grow(r, &f->raw, &f->raw_room, MAX(s->raw, 1), error))
+	if (trace_crc32c(0, f->stored, stored) != s->crc)
+		return damaged(r, offset, error, "the checksum of the columns is wrong");
+	for (int c = 0; c < PGT_COLUMNS; c++)
+		raw += s->stored[c] < s->raw[c] ? s->raw[c] : 0;
+	if (!grow(r, &f->raw, &f->raw_room, raw, error))
 		return false;
-	n = ZSTD_decompressDCtx(f->zstd, f->raw, s->raw, f->stored, s->stored);
-	if (ZSTD_isError(n))
-		return damaged(r, offset, error, "cannot decompress the payload: %s", ZSTD_getErrorName(n));
-	if (n != s->raw)
-		return damaged(r, offset, error, "expected %u bytes in the payload, found %zu", s->raw, n);
+	to = f->raw;
+	for (int c = 0; c < PGT_COLUMNS; c++) {
+		size_t n;
+
+		f->column[c] = from;
+		if (s->stored[c] < s->raw[c]) {
+			f->column[c] = to;
+			n = ZSTD_decompressDCtx(f->zstd, to, s->raw[c], from, s->stored[c]);
+			if (ZSTD_isError(n))
+				return damaged(r, offset, error, "cannot decompress a column: %s",
+					       ZSTD_getErrorName(n));
+			if (n != s->raw[c])
+				return damaged(r, offset, error, "expected %u bytes in a column, found %zu", s->raw[c],
+					       n);
+			to += n;
+		}
+		from += s->stored[c];
+	}
 	return true;
 }
 
 static bool read_pages(struct pgt *f, const u8 *at, const u8 *end, u32 distinct)
 {
-	u64 page = 0, step;
+	u64 page = 0, step, *to = f->page;
+	u32 stands = 0; /* steps of 0 */
 
 	for (u32 i = 0; i < distinct; i++) {
 		/* Neighbours are near in most traces: one byte. */
 		if (likely(at < end && *at < 128))
 			step = *at++;
-		else if (!pgt_get_varint(&at, end, &step) || step >= PS_TRACE_VPN_END)
+		else if (!pgt_get_varint(&at, end, &step) || step >= PS_TRACE_VPN_END ||
+			 page + step >= PS_TRACE_VPN_END)
 			return false;
-		if (i && !step)
-			return false;
+		stands += !step;
 		page += step;
-		if (page >= PS_TRACE_VPN_END)
+		to[i] = page;
+	}
+	/* Page 0 is one step of nothing, in the first place. */
+	return at == end && page < PS_TRACE_VPN_END && stands <= (distinct && !to[0]);
+}
+
+static bool read_shapes(struct pgt *f, const u8 *at, const u8 *end, u32 shapes)
+{
+	u64 meta;
+
+	memset(f->shape, 0, sizeof(f->shape));
+	for (u32 i = 0; i < shapes; i++) {
+		if (!pgt_get_varint(&at, end, &meta) || meta > 0xffffffffu || !pgt_meta_valid((u32)meta))
 			return false;
-		f->page[i] = page;
+		f->shape[i] = (u32)meta;
 	}
 	return at == end;
 }
@@ -241,19 +272,17 @@ static bool read_pages(struct pgt *f, const u8 *at, const u8 *end, u32 distinct)
 static bool begin_frame(struct ps_trace_reader *r, struct pgt *f, u64 offset, GError **error)
 {
 	const struct pgt_section *s = &f->section;
-	const u8 *p = f->raw;
+	const u8 *const *c = f->column;
 
-	f->item = p;
-	f->items_end = p += s->items;
-	if (!read_pages(f, p, p + s->pages, s->distinct))
+	if (!read_pages(f, c[PGT_PAGES], c[PGT_PAGES] + s->raw[PGT_PAGES], s->distinct))
 		return damaged(r, offset, error, "the list of pages is not ascending or does not fit");
-	f->rank = p += s->pages;
-	f->reads = p += (size_t)s->records * pgt_rank_bytes(s->distinct);
-	f->writes = p += s->records;
-	f->over = p += s->records;
-	f->over_end = f->raw + s->raw;
+	if (!read_shapes(f, c[PGT_SHAPE_LIST], c[PGT_SHAPE_LIST] + s->raw[PGT_SHAPE_LIST], s->shapes))
+		return damaged(r, offset, error, "the list of shapes makes no sense");
+	f->item = c[PGT_ITEMS];
+	f->items_end = f->item + s->raw[PGT_ITEMS];
+	f->over = c[PGT_OVERFLOW];
+	f->over_end = f->over + s->raw[PGT_OVERFLOW];
 	f->record = f->events = 0;
-	f->accesses = 0;
 	f->time = s->time;
 	f->frame_offset = offset;
 	f->in_frame = true;
@@ -269,10 +298,13 @@ static void add_frame(struct ps_trace_reader *r, struct pgt *f)
 		.records = s->records,
 		.accesses = s->accesses,
 		.events = s->events,
-		.bytes = PGT_SECTION_BYTES + s->stored,
-		.raw_bytes = s->raw,
+		.bytes = PGT_SECTION_BYTES,
 	};
 
+	for (int c = 0; c < PGT_COLUMNS; c++) {
+		frame.bytes += s->stored[c];
+		frame.raw_bytes += s->raw[c];
+	}
 	f->sum_records += s->records;
 	f->sum_accesses += s->accesses;
 	f->sum_events += s->events;
@@ -295,7 +327,8 @@ static bool parse_index(struct ps_trace_reader *r, const u8 *at, const u8 *end, 
 		    !pgt_get_varint(&at, end, &frame.records) || !pgt_get_varint(&at, end, &frame.events) ||
 		    !pgt_get_varint(&at, end, &frame.accesses) || !pgt_get_varint(&at, end, &step))
 			return false;
-		if (frame.bytes > PGT_PAYLOAD_MAX + PGT_SECTION_BYTES || __builtin_add_overflow(time, step, &time))
+		if (frame.bytes > PGT_COLUMNS * (u64)PGT_COLUMN_MAX + PGT_SECTION_BYTES ||
+		    __builtin_add_overflow(time, step, &time))
 			return false;
 		frame.time = time;
 		offset += frame.bytes;
@@ -327,13 +360,14 @@ static void forget_totals(struct ps_trace_reader *r)
 	r->totals_known = false;
 }
 
-/* The unpacked index in f->raw becomes r->frames and r->totals. */
+/* The unpacked index becomes r->frames and r->totals. */
 static bool use_index(struct ps_trace_reader *r, struct pgt *f, const struct pgt_section *s, u64 offset, GError **error)
 {
 	GArray *frames = g_array_new(false, false, sizeof(struct ps_trace_frame));
 
 	forget_totals(r);
-	if (!parse_index(r, f->raw, f->raw + s->raw, s, f->first_frame, offset, frames)) {
+	if (!parse_index(r, f->column[PGT_ITEMS], f->column[PGT_ITEMS] + s->raw[PGT_ITEMS], s, f->first_frame, offset,
+			 frames)) {
 		forget_totals(r);
 		g_array_free(frames, true);
 		return damaged(r, offset, error, "the index does not fit the file");
@@ -391,17 +425,28 @@ static bool read_end(struct ps_trace_reader *r, struct pgt *f, const struct pgt_
 	return true;
 }
 
+static size_t stored_bytes(const struct pgt_section *s)
+{
+	size_t n = 0;
+
+	for (int c = 0; c < PGT_COLUMNS; c++)
+		n += s->stored[c];
+	return n;
+}
+
 /* Reads the next section. Return: BATCH when a frame is ready, END after a good index and footer. */
 static enum ps_trace_next next_section(struct ps_trace_reader *r, struct pgt *f, GError **error)
 {
 	u64 offset = r->in.offset;
 	u8 head[PGT_SECTION_BYTES];
 	struct pgt_section s;
+	size_t stored;
 
 	if (!take(r, head, sizeof(head), "a frame or the index", error) || !check_section(r, &s, head, offset, error))
 		return PS_TRACE_FAILED;
-	if (!grow(r, &f->stored, &f->stored_room, MAX(s.stored, 1), error) ||
-	    !take(r, f->stored, s.stored, "the rest of a frame", error) || !unpack(r, f, &s, offset, error))
+	stored = stored_bytes(&s);
+	if (!grow(r, &f->stored, &f->stored_room, MAX(stored, 1), error) ||
+	    !take(r, f->stored, stored, "the rest of a frame", error) || !unpack(r, f, &s, stored, offset, error))
 		return PS_TRACE_FAILED;
 	if (s.magic == PGT_INDEX_MAGIC)
 		return read_end(r, f, &s, offset, error) ? PS_TRACE_END : PS_TRACE_FAILED;
@@ -420,129 +465,88 @@ static enum ps_trace_next next_section(struct ps_trace_reader *r, struct pgt *f,
 /* ---- batches ---- */
 
 /*
- * Pages of n records from their rank planes. A rank beyond the list reads a stale page, never beyond the table; whether there
- * is one is asked separately, so that both loops stay simple enough to be vectorized or unrolled.
+ * The two tables of a frame, looked up for n records. What is beyond a table's end reads something stale or zero, never
+ * beyond its memory; whether anything is, is asked separately, so that these loops stay as simple as they are.
  */
-static void decode_ranks1(u64 *restrict vpn, const u8 *restrict rank, u32 n, const u64 *restrict page)
+static void decode_pages1(u64 *restrict vpn, const u8 *restrict low, u32 n, const u64 *restrict page)
 {
 	for (u32 i = 0; i < n; i++)
-		vpn[i] = page[rank[i]];
+		vpn[i] = page[low[i]];
 }
 
-static void decode_ranks2(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, u32 n,
+static void decode_pages2(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, u32 n,
 			  const u64 *restrict page)
 {
 	for (u32 i = 0; i < n; i++)
 		vpn[i] = page[low[i] | (u32)high[i] << 8];
 }
 
-static void decode_ranks3(u64 *restrict vpn, const u8 *restrict low, const u8 *restrict high, const u8 *restrict top,
-			  u32 n, const u64 *restrict page)
+static void decode_metas(u32 *restrict meta, const u8 *restrict code, u32 n, const u32 *restrict shape)
 {
 	for (u32 i = 0; i < n; i++)
-		vpn[i] = page[(low[i] | (u32)high[i] << 8 | (u32)top[i] << 16) & (RANKS - 1)];
+		meta[i] = shape[code[i]];
 }
 
-/* Whether any rank of the batch is not below @distinct; planes that are not there are NULL. */
-static bool any_beyond(const u8 *low, const u8 *high, const u8 *top, u32 n, u32 distinct)
+static u32 largest1(const u8 *low, u32 n)
 {
-	u32 largest = 0;
-	u16 largest2 = 0;
-	u8 largest1 = 0;
+	u8 largest = 0;
 
-	if (!high) {
-		for (u32 i = 0; i < n; i++)
-			largest1 = low[i] > largest1 ? low[i] : largest1;
-		return largest1 >= distinct;
-	}
-	if (!top) {
-		for (u32 i = 0; i < n; i++) {
-			u16 k = (u16)(low[i] | (u16)high[i] << 8);
+	for (u32 i = 0; i < n; i++)
+		largest = low[i] > largest ? low[i] : largest;
+	return largest;
+}
 
-			largest2 = k > largest2 ? k : largest2;
-		}
-		return largest2 >= distinct;
-	}
+static u32 largest2(const u8 *low, const u8 *high, u32 n)
+{
+	u16 largest = 0;
+
 	for (u32 i = 0; i < n; i++) {
-		u32 k = low[i] | (u32)high[i] << 8 | (u32)top[i] << 16;
+		u16 k = (u16)(low[i] | (u16)high[i] << 8);
 
 		largest = k > largest ? k : largest;
 	}
-	return largest >= distinct;
+	return largest;
 }
 
-/* The count of each record as it stands in its two bytes; records with an escape or a fetch are put right afterwards. */
-static void decode_counts(u32 *meta, const u8 *reads, const u8 *writes, u32 n)
+/* Records whose code is no shape's: the next of the overflow, or an error. */
+static bool decode_escapes(struct pgt *f, u32 *meta, const u8 *code, u32 n)
 {
 	for (u32 i = 0; i < n; i++) {
-		u32 w = writes[i];
+		u64 m;
 
-		meta[i] = reads[i] | (w >> 1) << PS_META_WRITES_SHIFT | (w & 1) << 30;
-	}
-}
-
-/* Whether any record of the batch is not simply its two bytes. */
-static bool any_special(const u8 *reads, const u8 *writes, u32 n)
-{
-	u8 special = 0;
-
-	for (u32 i = 0; i < n; i++)
-		special |= (u8)((reads[i] == PGT_ESCAPE) | (writes[i] >= PGT_FETCH));
-	return special;
-}
-
-static bool decode_specials(struct pgt *f, u32 *meta, const u8 *reads, const u8 *writes, u32 n)
-{
-	for (u32 i = 0; i < n; i++) {
-		u64 r = reads[i], w = writes[i];
-
-		if (r != PGT_ESCAPE && w < PGT_FETCH)
+		if (code[i] < f->section.shapes)
 			continue;
-		if (r == PGT_ESCAPE && (!pgt_get_varint(&f->over, f->over_end, &r) || r > PS_META_COUNT_MAX))
+		if (code[i] != PGT_ESCAPE || !pgt_get_varint(&f->over, f->over_end, &m) || m > 0xffffffffu ||
+		    !pgt_meta_valid((u32)m))
 			return false;
-		if (w == PGT_FETCH) {
-			meta[i] = ps_meta_fetch((u32)r);
-			continue;
-		}
-		if (w == PGT_ESCAPE && (!pgt_get_varint(&f->over, f->over_end, &w) || w > 2 * PS_META_COUNT_MAX + 1))
-			return false;
-		meta[i] = (u32)r | (u32)(w >> 1) << PS_META_WRITES_SHIFT | (u32)(w & 1) << 30;
+		meta[i] = (u32)m;
 	}
 	return true;
-}
-
-static u64 sum_counts(const u32 *meta, u32 n)
-{
-	u32 reads = 0, writes = 0;
-
-	for (u32 i = 0; i < n; i++) {
-		reads += ps_meta_reads(meta[i]);
-		writes += ps_meta_writes(meta[i]);
-	}
-	return (u64)reads + writes;
 }
 
 static bool decode_batch(struct ps_trace_reader *r, struct pgt *f, u32 n, GError **error)
 {
-	u32 total = f->section.records, distinct = f->section.distinct, at = f->record;
-	const u8 *rank = f->rank + at, *reads = f->reads + at, *writes = f->writes + at;
-	u32 width = pgt_rank_bytes(distinct);
-	const u8 *high = width > 1 ? rank + total : NULL, *top = width > 2 ? rank + 2 * (size_t)total : NULL;
+	const u8 *low = f->column[PGT_LOW] + f->record, *code = f->column[PGT_CODES] + f->record;
+	u32 distinct = f->section.distinct;
 
-	if (unlikely(any_beyond(rank, high, top, n, distinct)))
-		return damaged(r, f->frame_offset, error, "a record of the frame is of a page that is not in its list");
-	if (!high)
-		decode_ranks1(r->vpn, rank, n, f->page);
-	else if (!top)
-		decode_ranks2(r->vpn, rank, high, n, f->page);
-	else
-		decode_ranks3(r->vpn, rank, high, top, n, f->page);
-	decode_counts(r->meta, reads, writes, n);
-	if (unlikely(any_special(reads, writes, n)) && !decode_specials(f, r->meta, reads, writes, n))
-		return damaged(r, f->frame_offset, error, "a count of the frame is too large");
-	f->accesses += sum_counts(r->meta, n);
+	if (distinct > 256) {
+		const u8 *high = f->column[PGT_HIGH] + f->record;
+
+		if (unlikely(largest2(low, high, n) >= distinct))
+			goto out_rank;
+		decode_pages2(r->vpn, low, high, n, f->page);
+	} else {
+		if (unlikely(largest1(low, n) >= distinct))
+			goto out_rank;
+		decode_pages1(r->vpn, low, n, f->page);
+	}
+	decode_metas(r->meta, code, n, f->shape);
+	if (unlikely(largest1(code, n) >= f->section.shapes) && !decode_escapes(f, r->meta, code, n))
+		return damaged(r, f->frame_offset, error, "a record of the frame has a shape that is not in its list");
 	f->record += n;
 	return true;
+out_rank:
+	return damaged(r, f->frame_offset, error, "a record of the frame is of a page that is not in its list");
 }
 
 static bool get32(const u8 **at, const u8 *end, u32 *ret)
@@ -627,7 +631,7 @@ static bool end_frame(struct ps_trace_reader *r, struct pgt *f, GError **error)
 	const struct pgt_section *s = &f->section;
 
 	f->in_frame = false;
-	if (f->record != s->records || f->events != s->events || f->accesses != s->accesses || f->over != f->over_end)
+	if (f->record != s->records || f->events != s->events || f->over != f->over_end)
 		return damaged(r, f->frame_offset, error, "the frame holds something else than its head says");
 	return true;
 }
@@ -709,9 +713,9 @@ static bool pgt_load_index(struct ps_trace_reader *r, GError **error)
 {
 	struct pgt *f = r->own;
 	u8 footer[PGT_FOOTER_BYTES], head[PGT_SECTION_BYTES];
-	u8 *raw = f->raw, *stored = f->stored;
-	size_t raw_room = f->raw_room, stored_room = f->stored_room;
+	struct pgt helper;
 	struct pgt_section s;
+	size_t stored;
 	off_t size;
 	u64 index = 0;
 	u32 frames = 0;
@@ -739,20 +743,19 @@ static bool pgt_load_index(struct ps_trace_reader *r, GError **error)
 	if (!pread_all(r, head, sizeof(head), index, error) || !check_section(r, &s, head, index, error))
 		return false;
 	if (s.magic != PGT_INDEX_MAGIC || s.number != frames ||
-	    index + PGT_SECTION_BYTES + s.stored + PGT_FOOTER_BYTES != (u64)size)
+	    index + PGT_SECTION_BYTES + stored_bytes(&s) + PGT_FOOTER_BYTES != (u64)size)
 		return damaged(r, index, error, "expected the index");
-	/* The frame being read stays: the index is unpacked into memory of its own. */
-	f->raw = f->stored = NULL;
-	f->raw_room = f->stored_room = 0;
-	ok = grow(r, &f->stored, &f->stored_room, MAX(s.stored, 1), error) &&
-	     pread_all(r, f->stored, s.stored, index + PGT_SECTION_BYTES, error) && unpack(r, f, &s, index, error) &&
-	     use_index(r, f, &s, index, error);
-	ps_free(f->raw);
-	ps_free(f->stored);
-	f->raw = raw;
-	f->stored = stored;
-	f->raw_room = raw_room;
-	f->stored_room = stored_room;
+	/* The frame being read stays: the index is unpacked by a helper of its own. */
+	helper = *f;
+	helper.raw = helper.stored = NULL;
+	helper.raw_room = helper.stored_room = 0;
+	stored = stored_bytes(&s);
+	ok = grow(r, &helper.stored, &helper.stored_room, MAX(stored, 1), error) &&
+	     pread_all(r, helper.stored, stored, index + PGT_SECTION_BYTES, error) &&
+	     unpack(r, &helper, &s, stored, index, error) && use_index(r, &helper, &s, index, error);
+	f->index_known = helper.index_known;
+	ps_free(helper.raw);
+	ps_free(helper.stored);
 	return ok;
 }
 

@@ -20,6 +20,7 @@
 
 #include <pagesim/alloc.h>
 
+#include <stdlib.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -28,6 +29,12 @@ struct buffer {
 	u8 *bytes;
 	size_t n;
 	size_t room;
+};
+
+/* What a record says beside its page, and how many of the frame say it. */
+struct shape {
+	u32 meta;
+	u32 records;
 };
 
 struct total {
@@ -68,7 +75,7 @@ struct ps_trace_writer {
 	u64 batch_time;
 	u64 now;
 
-	/* ranking, see rank_pages() */
+	/* ranking, see rank_pages() and list_shapes() */
 	u64 *slot_vpn; /* hash table */
 	u32 *slot_id;
 	size_t slots;
@@ -79,8 +86,9 @@ struct ps_trace_writer {
 	u64 *sort_vpn; /* scratch of the sort */
 	u32 *sort_order;
 
-	struct buffer payload;
-	struct buffer stored;
+	struct shape *shapes; /* [frame_records] */
+	struct buffer column; /* being made */
+	struct buffer stored; /* a section being made */
 	struct buffer index;
 	u64 offset; /* bytes written so far */
 	u64 last_frame_time;
@@ -218,12 +226,13 @@ static bool alloc_ranking(struct ps_trace_writer *w)
 	w->id = ps_calloc(n, sizeof(*w->id));
 	w->sort_vpn = ps_calloc(n, sizeof(*w->sort_vpn));
 	w->sort_order = ps_calloc(n, sizeof(*w->sort_order));
+	w->shapes = ps_calloc(n, sizeof(*w->shapes));
 	for (w->slots = 16; w->slots < 2 * (size_t)n;)
 		w->slots *= 2;
 	w->slot_vpn = ps_calloc(w->slots, sizeof(*w->slot_vpn));
 	w->slot_id = ps_calloc(w->slots, sizeof(*w->slot_id));
 	return w->vpn && w->meta && w->distinct && w->order && w->rank && w->id && w->sort_vpn && w->sort_order &&
-	       w->slot_vpn && w->slot_id;
+	       w->shapes && w->slot_vpn && w->slot_id;
 }
 
 struct ps_trace_writer *ps_trace_writer_new(int fd, const char *name, const struct ps_trace_info *info,
@@ -363,69 +372,157 @@ static u32 rank_pages(struct ps_trace_writer *w)
 	return n;
 }
 
-static void put_ranks(struct ps_trace_writer *w, u32 distinct)
+/* Most records first; what is equally frequent, by value, so that the same trace gives the same bytes. */
+static int compare_shapes(const void *a, const void *b)
 {
-	u8 *p = w->payload.bytes + w->payload.n;
-	u32 planes = pgt_rank_bytes(distinct);
+	const struct shape *x = a, *y = b;
 
-	for (u32 plane = 0; plane < planes; plane++)
-		for (u32 i = 0; i < w->n; i++)
-			*p++ = (u8)(w->rank[w->id[i]] >> 8 * plane);
-	w->payload.n += (size_t)planes * w->n;
+	if (x->records != y->records)
+		return x->records < y->records ? 1 : -1;
+	return x->meta < y->meta ? -1 : x->meta > y->meta;
 }
 
-static u32 writes_code(u32 meta)
+/*
+ * Counts the meta words of the frame and puts the most frequent into w->shapes. Leaves in w->id the number of each record's
+ * word and in w->rank the code of each number. Return: how many are listed.
+ */
+static u32 list_shapes(struct ps_trace_writer *w)
 {
-	return ps_meta_writes(meta) * 2 + ps_meta_first_is_write(meta);
-}
+	size_t mask = w->slots - 1;
+	u32 n = 0, listed;
 
-static void put_counts(struct ps_trace_writer *w)
-{
-	u8 *reads = w->payload.bytes + w->payload.n;
-	u8 *writes = reads + w->n;
-
-	w->payload.n += 2 * (size_t)w->n;
 	for (u32 i = 0; i < w->n; i++) {
-		u32 meta = w->meta[i];
-		u32 r = ps_meta_reads(meta);
+		size_t s = hash_page(w->meta[i]) & mask;
 
-		reads[i] = (u8)MIN(r, PGT_ESCAPE);
-		if (r >= PGT_ESCAPE)
-			put_varint(&w->payload, r);
-		if (ps_meta_is_fetch(meta)) {
-			writes[i] = PGT_FETCH;
-		} else {
-			u32 code = writes_code(meta);
-
-			writes[i] = (u8)(code < PGT_FETCH ? code : PGT_ESCAPE);
-			if (code >= PGT_FETCH)
-				put_varint(&w->payload, code);
+		while (w->slot_id[s] && w->slot_vpn[s] != w->meta[i])
+			s = (s + 1) & mask;
+		if (!w->slot_id[s]) {
+			w->slot_vpn[s] = w->meta[i];
+			w->shapes[n].meta = w->meta[i];
+			w->shapes[n++].records = 0;
+			w->slot_id[s] = n;
 		}
+		w->id[i] = w->slot_id[s] - 1;
+		w->shapes[w->id[i]].records++;
 	}
+	for (u32 i = 0; i < n; i++)
+		w->rank[i] = PGT_ESCAPE;
+	qsort(w->shapes, n, sizeof(*w->shapes), compare_shapes);
+	listed = MIN(n, PGT_SHAPES);
+	for (u32 i = 0; i < n; i++) {
+		size_t s = hash_page(w->shapes[i].meta) & mask;
+
+		while (w->slot_vpn[s] != w->shapes[i].meta || !w->slot_id[s])
+			s = (s + 1) & mask;
+		if (i < listed)
+			w->rank[w->slot_id[s] - 1] = i;
+	}
+	memset(w->slot_id, 0, w->slots * sizeof(*w->slot_id));
+	return listed;
 }
 
-/* Compresses w->payload and writes it as a section. Return: bytes written, 0 after an error. */
-static u64 write_section(struct ps_trace_writer *w, struct pgt_section *s)
+/* A column is kept as it is unless compression saves an eighth of it: what is nearly random is faster to read that way. */
+static bool worth(size_t stored, size_t raw)
 {
-	size_t bound = ZSTD_compressBound(w->payload.n);
-	u64 before = w->offset;
+	return stored < raw - raw / 8;
+}
+
+/* Compresses a column behind those that are in w->stored already. */
+static bool store_column(struct ps_trace_writer *w, struct pgt_section *s, enum pgt_column c, const void *bytes,
+			 size_t n)
+{
+	size_t bound = ZSTD_compressBound(n);
 	size_t stored;
 
-	w->stored.n = 0;
-	if (!reserve(w, &w->stored, PGT_SECTION_BYTES + bound))
-		return 0;
-	stored = ZSTD_compress2(w->zstd, w->stored.bytes + PGT_SECTION_BYTES, bound, w->payload.bytes, w->payload.n);
+	s->raw[c] = (u32)n;
+	s->stored[c] = 0;
+	if (!n)
+		return true;
+	if (!reserve(w, &w->stored, bound))
+		return false;
+	stored = ZSTD_compress2(w->zstd, w->stored.bytes + w->stored.n, bound, bytes, n);
 	if (ZSTD_isError(stored)) {
 		fail(w, PS_TRACE_ERROR_MEMORY, "cannot compress: %s", ZSTD_getErrorName(stored));
-		return 0;
+		return false;
 	}
-	s->stored = (u32)stored;
-	s->raw = (u32)w->payload.n;
-	s->crc = trace_crc32c(0, w->stored.bytes + PGT_SECTION_BYTES, stored);
+	if (!worth(stored, n)) {
+		memcpy(w->stored.bytes + w->stored.n, bytes, n);
+		stored = n;
+	}
+	s->stored[c] = (u32)stored;
+	w->stored.n += stored;
+	return true;
+}
+
+/* Room for the head, to be filled in when the columns behind it are known. */
+static bool begin_section(struct ps_trace_writer *w)
+{
+	w->stored.n = 0;
+	if (!reserve(w, &w->stored, PGT_SECTION_BYTES))
+		return false;
+	w->stored.n = PGT_SECTION_BYTES;
+	return true;
+}
+
+/* Return: bytes written, 0 after an error. */
+static u64 end_section(struct ps_trace_writer *w, struct pgt_section *s)
+{
+	u64 before = w->offset;
+
+	s->crc = trace_crc32c(0, w->stored.bytes + PGT_SECTION_BYTES, w->stored.n - PGT_SECTION_BYTES);
 	pgt_section_encode(s, w->stored.bytes);
-	pgt_put32(w->stored.bytes + 60, trace_crc32c(0, w->stored.bytes, 60));
-	write_out(w, w->stored.bytes, PGT_SECTION_BYTES + stored);
+	pgt_put32(w->stored.bytes + PGT_SECTION_BYTES - 4, trace_crc32c(0, w->stored.bytes, PGT_SECTION_BYTES - 4));
+	write_out(w, w->stored.bytes, w->stored.n);
 	return w->error ? 0 : w->offset - before;
+}
+
+static bool store_pages(struct ps_trace_writer *w, struct pgt_section *s)
+{
+	u64 previous = 0;
+	u8 *bytes;
+
+	s->distinct = rank_pages(w);
+	w->column.n = 0;
+	if (!reserve(w, &w->column, MAX((size_t)s->distinct * PGT_VARINT_MAX, w->n)))
+		return false;
+	for (u32 i = 0; i < s->distinct; i++) {
+		put_varint(&w->column, w->distinct[i] - previous);
+		previous = w->distinct[i];
+	}
+	if (!store_column(w, s, PGT_PAGES, w->column.bytes, w->column.n))
+		return false;
+	bytes = w->column.bytes;
+	for (u32 i = 0; i < w->n; i++)
+		bytes[i] = (u8)w->rank[w->id[i]];
+	if (!store_column(w, s, PGT_LOW, bytes, w->n))
+		return false;
+	for (u32 i = 0; i < w->n; i++)
+		bytes[i] = (u8)(w->rank[w->id[i]] >> 8);
+	return store_column(w, s, PGT_HIGH, bytes, s->distinct > 256 ? w->n : 0);
+}
+
+static bool store_shapes(struct ps_trace_writer *w, struct pgt_section *s)
+{
+	u8 *bytes;
+
+	s->shapes = list_shapes(w);
+	w->column.n = 0;
+	if (!reserve(w, &w->column, MAX((size_t)w->n, PGT_SHAPES) * 5))
+		return false;
+	for (u32 i = 0; i < s->shapes; i++)
+		put_varint(&w->column, w->shapes[i].meta);
+	if (!store_column(w, s, PGT_SHAPE_LIST, w->column.bytes, w->column.n))
+		return false;
+	bytes = w->column.bytes;
+	for (u32 i = 0; i < w->n; i++)
+		bytes[i] = (u8)w->rank[w->id[i]];
+	if (!store_column(w, s, PGT_CODES, bytes, w->n))
+		return false;
+	w->column.n = 0;
+	for (u32 i = 0; i < w->n; i++)
+		if (w->rank[w->id[i]] == PGT_ESCAPE)
+			put_varint(&w->column, w->meta[i]);
+	return store_column(w, s, PGT_OVERFLOW, w->column.bytes, w->column.n);
 }
 
 static void end_batch(struct ps_trace_writer *w, u64 time);
@@ -433,7 +530,7 @@ static void end_batch(struct ps_trace_writer *w, u64 time);
 static void close_frame(struct ps_trace_writer *w)
 {
 	struct pgt_section s = { .magic = PGT_FRAME_MAGIC };
-	u64 bytes, previous = 0;
+	u64 bytes, raw = 0;
 
 	end_batch(w, w->now);
 	if (w->error || !w->items.n)
@@ -445,25 +542,15 @@ static void close_frame(struct ps_trace_writer *w)
 	s.events = w->frame_events;
 	s.accesses = w->frame_accesses;
 	s.time = w->frame_time;
-	s.items = (u32)w->items.n;
-	s.distinct = rank_pages(w);
-
-	w->payload.n = 0;
-	if (!reserve(w, &w->payload, w->items.n + (size_t)s.distinct * PGT_VARINT_MAX + (size_t)w->n * (3 + 2 + 2 * 3)))
+	if (!begin_section(w) || !store_column(w, &s, PGT_ITEMS, w->items.bytes, w->items.n) || !store_pages(w, &s) ||
+	    !store_shapes(w, &s))
 		goto out_empty;
-	put_bytes(&w->payload, w->items.bytes, w->items.n);
-	for (u32 i = 0; i < s.distinct; i++) {
-		put_varint(&w->payload, w->distinct[i] - previous);
-		previous = w->distinct[i];
-	}
-	s.pages = (u32)(w->payload.n - w->items.n);
-	put_ranks(w, s.distinct);
-	put_counts(w);
-
-	bytes = write_section(w, &s);
+	for (int c = 0; c < PGT_COLUMNS; c++)
+		raw += s.raw[c];
+	bytes = end_section(w, &s);
 	if (bytes && reserve(w, &w->index, 6 * PGT_VARINT_MAX)) {
 		put_varint(&w->index, bytes);
-		put_varint(&w->index, s.raw);
+		put_varint(&w->index, raw);
 		put_varint(&w->index, s.records);
 		put_varint(&w->index, s.events);
 		put_varint(&w->index, s.accesses);
@@ -627,15 +714,15 @@ void ps_trace_writer_record(struct ps_trace_writer *w, u32 task, u64 vpn, u32 me
 {
 	u32 i;
 
-	if (!ps_meta_count(meta) || (ps_meta_is_fetch(meta) && (meta & (PS_META_WRITES_MASK | PS_META_FIRST_WRITE)))) {
+	if (!ps_meta_is_fetch(meta))
+		meta = ps_meta_data(ps_meta_reads(meta), ps_meta_writes(meta), ps_meta_first_is_write(meta));
+	if (!pgt_meta_valid(meta)) {
 		fail(w, PS_TRACE_ERROR_ARGUMENT, "%08x is no meta word of an access", meta);
 		return;
 	}
 	i = new_record(w, task, vpn, time);
 	if (unlikely(i == NO_RECORD))
 		return;
-	if (!ps_meta_is_fetch(meta))
-		meta = ps_meta_data(ps_meta_reads(meta), ps_meta_writes(meta), ps_meta_first_is_write(meta));
 	w->meta[i] = meta;
 	w->fold_from = w->n;
 	w->last_data = w->last_fetch = NO_RECORD;
@@ -730,11 +817,11 @@ static void put_total(struct ps_trace_writer *w, const char *name, u64 value)
 {
 	size_t n = strlen(name);
 
-	if (!reserve(w, &w->payload, n + 2 * PGT_VARINT_MAX))
+	if (!reserve(w, &w->column, n + 2 * PGT_VARINT_MAX))
 		return;
-	put_varint(&w->payload, n);
-	put_bytes(&w->payload, name, n);
-	put_varint(&w->payload, value);
+	put_varint(&w->column, n);
+	put_bytes(&w->column, name, n);
+	put_varint(&w->column, value);
 }
 
 static void write_index(struct ps_trace_writer *w)
@@ -743,10 +830,10 @@ static void write_index(struct ps_trace_writer *w)
 	u64 index_offset = w->offset;
 	u8 footer[PGT_FOOTER_BYTES] = { 0 };
 
-	w->payload.n = 0;
-	if (!reserve(w, &w->payload, w->index.n))
+	w->column.n = 0;
+	if (!reserve(w, &w->column, w->index.n))
 		return;
-	put_bytes(&w->payload, w->index.bytes, w->index.n);
+	put_bytes(&w->column, w->index.bytes, w->index.n);
 	put_total(w, "accesses", w->accesses);
 	put_total(w, "reads", w->reads);
 	put_total(w, "writes", w->writes);
@@ -761,7 +848,8 @@ static void write_index(struct ps_trace_writer *w)
 		put_total(w, t->name, t->value);
 	}
 	s.records = 8 + w->totals->len;
-	if (w->error || !write_section(w, &s))
+	if (w->error || !begin_section(w) || !store_column(w, &s, PGT_ITEMS, w->column.bytes, w->column.n) ||
+	    !end_section(w, &s))
 		return;
 	pgt_put32(footer, PGT_FOOTER_MAGIC);
 	pgt_put32(footer + 4, w->frames);
@@ -806,10 +894,11 @@ void ps_trace_writer_free(struct ps_trace_writer *w)
 	ps_free(w->id);
 	ps_free(w->sort_vpn);
 	ps_free(w->sort_order);
+	ps_free(w->shapes);
 	ps_free(w->slot_vpn);
 	ps_free(w->slot_id);
 	ps_free(w->items.bytes);
-	ps_free(w->payload.bytes);
+	ps_free(w->column.bytes);
 	ps_free(w->stored.bytes);
 	ps_free(w->index.bytes);
 	ps_free(w);

@@ -19,6 +19,7 @@
 #include <pagesim/page_alloc.h>
 #include <pagesim/spinlock.h>
 #include <pagesim/task.h>
+#include <pagesim/vmstat.h>
 
 static const struct mempolicy default_policy = { .mode = MPOL_LOCAL };
 
@@ -270,8 +271,12 @@ static struct page *alloc_by_policy(gfp_t gfp, unsigned int order, const struct 
 	nid_t nid = policy_node(pol, numa_node_id());
 	struct page *page;
 
-	if (pol->mode == MPOL_INTERLEAVE)
-		return __alloc_pages(gfp, order, interleave, NULL);
+	if (pol->mode == MPOL_INTERLEAVE) {
+		page = __alloc_pages(gfp, order, interleave, NULL);
+		if (page && page_to_nid(page) == interleave)
+			count_numa_events(interleave, NUMA_INTERLEAVE_HIT, 1);
+		return page;
+	}
 	if (hugepage && (!allowed || node_isset(nid, *allowed))) {
 		/* A huge page far away is worth less than small pages nearby: only compact for it here. */
 		page = __alloc_pages(gfp | __GFP_THISNODE | __GFP_NORETRY, order, nid, NULL);

@@ -145,6 +145,9 @@ static void what_was_written_is_read_back_after_eviction(void **state)
 	(void)state;
 	for (pgoff_t i = 0; i < 20; i++)
 		assert_int_equal(file_write_page(inode, i, 1000 + i, NULL), 0);
+	/* What fadvise itself begins to write stays for this time. */
+	assert_int_equal(file_fadvise_dontneed(inode, 0, (pgoff_t)-1), 0);
+	assert_int_equal(inode->i_mapping->nrpages, 20);
 	assert_int_equal(file_fadvise_dontneed(inode, 0, (pgoff_t)-1), 0);
 	assert_int_equal(inode->i_mapping->nrpages, 0);
 	for (pgoff_t i = 0; i < 20; i++) {

@@ -3,7 +3,7 @@
 """generate.py OUTDIR FIRST COUNT: random scripts of the trace language, numbered FIRST, FIRST + 1, ... A script follows
 from its number alone. Only words that both pagesim and a real kernel have; what depends on things a script cannot control
 (inode numbers under interleave, readahead, memory pressure) is left out. Each script gets a few themes, and statements of
-those themes only, so that states become deep instead of broad. Every few statements everything is shown."""
+those themes only, so that states become deep instead of broad; from number 5000 on scripts are longer and mix more. Every few statements everything is shown."""
 import os, random, sys
 
 THEMES = ['thp', 'file', 'disk', 'private', 'shared', 'mlock', 'pin', 'get', 'policy', 'remap', 'lazy', 'cut', 'interleave',
@@ -19,7 +19,11 @@ class Script:
     def __init__(self, number):
         self.r = random.Random(number)
         r = self.r
-        self.themes = set(r.sample(THEMES, r.randint(3, 7)))
+        deep = number >= 5000
+        self.length = r.randint(70, 120) if deep else r.randint(25, 55)
+        self.themes = set(r.sample(THEMES, r.randint(7, 13) if deep else r.randint(3, 7)))
+        if deep:
+            self.themes.add('thp')
         if 'interleave' in self.themes:  # where shared pages are born depends on inode numbers
             self.themes -= {'shared', 'file', 'hugefile', 'disk', 'truncate', 'caches', 'private'}
         self.out = ['# random scenario %d: %s' % (number, ' '.join(sorted(self.themes)))]
@@ -331,7 +335,7 @@ class Script:
         self.say('A', 'start' + r.choice(['', '', ' cpu=1']))
         self.mmap('A')
         functions, weights = zip(*menu)
-        for i in range(r.randint(25, 55)):
+        for _ in range(self.length):
             r.choices(functions, weights)[0](self.task())
             if r.random() < 0.22:
                 self.show()

@@ -5,6 +5,7 @@
  */
 #include "engines/tiers.h"
 
+#include <pagesim/mmap.h>
 #include <pagesim/check.h>
 #include <pagesim/migrate.h>
 #include <pagesim/mprotect.h>
@@ -156,6 +157,7 @@ static void scanning_keeps_to_its_times(void **state)
 		open_scene(two_sockets, 2, "numa-balancing,scan_delay=300,scan_period_min=500,scan_period_max=500");
 
 	(void)state;
+	mmget(current->mm); /* another thread, elsewhere: what one thread alone has is not hinted where it runs */
 	map_anon(BASE, 1024);
 	place(0, BASE, 1024);
 	mark(s.t);
@@ -168,6 +170,7 @@ static void scanning_keeps_to_its_times(void **state)
 	assert_int_equal(delta(s.t, "numa_pte_updates"), 1024);
 	run(&s, BASE, 1024, 50 * MS, 4700 * MS);
 	assert_in_range(stat_of(&s, "numa_scans"), 8, 11);
+	mmput(current->mm);
 	close_scene(&s);
 }
 
@@ -179,6 +182,7 @@ static void a_scan_covers_one_window(void **state)
 	unsigned long i;
 
 	(void)state;
+	mmget(current->mm); /* another thread, elsewhere: what one thread alone has is not hinted where it runs */
 	map_anon(BASE, 4096);
 	place(0, BASE, 4096);
 	mark(s.t);
@@ -195,6 +199,7 @@ static void a_scan_covers_one_window(void **state)
 	assert_int_equal(delta(s.t, "numa_pte_updates"), 4097);
 	assert_int_equal(current->mm->numa_scan_seq, 1);
 	assert_int_equal(current->mm->numa_scan_offset, BASE + 4 * MIB);
+	mmput(current->mm);
 	close_scene(&s);
 }
 
@@ -313,6 +318,7 @@ static void scanning_slows_down_when_all_is_well(void **state)
 	u64 early;
 
 	(void)state;
+	mmget(current->mm); /* another thread, elsewhere: what one thread alone has is not hinted where it runs */
 	map_anon(BASE, 512);
 	place(0, BASE, 512);
 	run(&s, BASE, 512, 20 * MS, 10000 * MS);
@@ -322,6 +328,7 @@ static void scanning_slows_down_when_all_is_well(void **state)
 	assert_in_range(stat_of(&s, "numa_scans") - early, 2, 12);
 	/* The limits: 100 ms is what 2560 MiB/s allow for windows of 256 MiB. */
 	assert_int_equal(delta(s.t, "numa_pages_migrated"), 0);
+	mmput(current->mm);
 	close_scene(&s);
 }
 

@@ -5,7 +5,7 @@
  * fails again in the same words. Rounds are numbered, and the number is the seed: a failing round is named in the message.
  *
  * Of a `.pgt` three depths are attacked: the bytes of the file, where checksums catch nearly everything; the heads of
- * sections with their checksums put right; and the payload behind them, compressed anew. The last two are what only a writer gone
+ * sections with their checksums put right; and the columns behind them, compressed anew. The last two are what only a writer gone
  * mad, or somebody malicious, would make.
  */
 #include "scene.h"
@@ -217,16 +217,26 @@ static void attack_bytes(GString *bytes, struct ps_rng *rng)
 	read_bytes(bytes);
 }
 
+static void decode_head(const GString *bytes, size_t at, struct pgt_section *s, size_t *stored)
+{
+	pgt_section_decode(s, (const u8 *)bytes->str + at);
+	*stored = 0;
+	for (int c = 0; c < PGT_COLUMNS; c++)
+		*stored += s->stored[c];
+}
+
 /* Finds a random section. Return: its offset. */
 static size_t some_section(const GString *bytes, struct ps_rng *rng)
 {
-	size_t at = pgt_get32((const u8 *)bytes->str + 12), chosen = at;
+	size_t at = pgt_get32((const u8 *)bytes->str + 12), chosen = at, stored;
+	struct pgt_section s;
 	u64 n = 1;
 
 	while (at + PGT_SECTION_BYTES < bytes->len - PGT_FOOTER_BYTES) {
 		if (!ps_rng_below(rng, n++))
 			chosen = at;
-		at += PGT_SECTION_BYTES + pgt_get32((const u8 *)bytes->str + at + 8);
+		decode_head(bytes, at, &s, &stored);
+		at += PGT_SECTION_BYTES + stored;
 	}
 	return chosen;
 }
@@ -235,16 +245,15 @@ static void sign_section(GString *bytes, size_t at)
 {
 	u8 *p = (u8 *)bytes->str + at;
 
-	pgt_put32(p + 60, trace_crc32c(0, p, 60));
+	pgt_put32(p + PGT_SECTION_BYTES - 4, trace_crc32c(0, p, PGT_SECTION_BYTES - 4));
 }
 
 static void attack_head(GString *bytes, struct ps_rng *rng)
 {
-	static const u32 values[] = {
-		0, 1, 2, 255, 256, 65536, 1 << 17, (1 << 17) + 1, 1 << 26, (1 << 26) + 1, 0x7fffffff, 0xffffffff
-	};
+	static const u32 values[] = { 0,     1,       2,       255,           256,        65535,
+				      65536, 1 << 17, 1 << 25, (1 << 25) + 1, 0x7fffffff, 0xffffffff };
 	size_t at = some_section(bytes, rng);
-	u8 *field = (u8 *)bytes->str + at + 4 * ps_rng_below(rng, 15);
+	u8 *field = (u8 *)bytes->str + at + 4 * ps_rng_below(rng, PGT_SECTION_BYTES / 4 - 1);
 	u32 old = pgt_get32(field);
 
 	switch (ps_rng_below(rng, 3)) {
@@ -262,32 +271,45 @@ static void attack_head(GString *bytes, struct ps_rng *rng)
 	read_bytes(bytes);
 }
 
-static void attack_payload(GString *bytes, struct ps_rng *rng)
+/* One column of one section is taken out, changed, and put back with everything around it made to fit. */
+static void attack_column(GString *bytes, struct ps_rng *rng)
 {
-	size_t at = some_section(bytes, rng);
-	u8 *head = (u8 *)bytes->str + at;
-	u32 stored = pgt_get32(head + 8), raw = pgt_get32(head + 12);
-	GString *payload = g_string_new(NULL), *packed = g_string_new(NULL);
-	size_t n;
+	size_t at = some_section(bytes, rng), stored, column_at = at + PGT_SECTION_BYTES, n;
+	GString *column = g_string_new(NULL), *packed = g_string_new(NULL);
+	struct pgt_section s;
+	int c = (int)ps_rng_below(rng, PGT_COLUMNS);
 
-	g_string_set_size(payload, raw);
-	assert_int_equal(ZSTD_decompress(payload->str, raw, head + PGT_SECTION_BYTES, stored), raw);
-	for (u64 k = 1 + ps_rng_below(rng, 3); k && payload->len; k--) {
-		u8 *p = (u8 *)payload->str + ps_rng_below(rng, payload->len);
+	decode_head(bytes, at, &s, &stored);
+	for (int i = 0; i < c; i++)
+		column_at += s.stored[i];
+	g_string_set_size(column, s.raw[c]);
+	if (s.stored[c] < s.raw[c])
+		assert_int_equal(ZSTD_decompress(column->str, s.raw[c], bytes->str + column_at, s.stored[c]), s.raw[c]);
+	else
+		memcpy(column->str, bytes->str + column_at, s.raw[c]);
+	for (u64 k = 1 + ps_rng_below(rng, 3); k && column->len; k--) {
+		u8 *p = (u8 *)column->str + ps_rng_below(rng, column->len);
 
 		*p = ps_rng_below(rng, 2) ? (u8)ps_rng_next(rng) : (u8)(*p + 1);
 	}
 	if (!ps_rng_below(rng, 8))
-		mutate(payload, rng);
-	g_string_set_size(packed, ZSTD_compressBound(payload->len));
-	n = ZSTD_compress(packed->str, packed->len, payload->str, payload->len, 1);
-	pgt_put32(head + 8, (u32)n);
-	pgt_put32(head + 12, (u32)payload->len);
-	pgt_put32(head + 16, trace_crc32c(0, packed->str, n));
+		mutate(column, rng);
+	g_string_set_size(packed, ZSTD_compressBound(column->len));
+	n = ZSTD_compress(packed->str, packed->len, column->str, column->len, 1);
+	g_string_set_size(packed, n);
+	if (n >= column->len) {
+		g_string_truncate(packed, 0);
+		g_string_append_len(packed, column->str, (gssize)column->len);
+	}
+	g_string_erase(bytes, (gssize)column_at, s.stored[c]);
+	g_string_insert_len(bytes, (gssize)column_at, packed->str, (gssize)packed->len);
+	stored += packed->len - s.stored[c];
+	s.stored[c] = (u32)packed->len;
+	s.raw[c] = (u32)column->len;
+	s.crc = trace_crc32c(0, bytes->str + at + PGT_SECTION_BYTES, stored);
+	pgt_section_encode(&s, (u8 *)bytes->str + at);
 	sign_section(bytes, at);
-	g_string_erase(bytes, (gssize)at + PGT_SECTION_BYTES, stored);
-	g_string_insert_len(bytes, (gssize)at + PGT_SECTION_BYTES, packed->str, (gssize)n);
-	g_string_free(payload, true);
+	g_string_free(column, true);
 	g_string_free(packed, true);
 	read_bytes(bytes);
 }
@@ -308,7 +330,7 @@ static void binary_traces(void **state)
 
 	each_round(good, attack_bytes);
 	each_round(good, attack_head);
-	each_round(good, attack_payload);
+	each_round(good, attack_column);
 	each_round(good, attack_header);
 	g_string_free(good, true);
 }

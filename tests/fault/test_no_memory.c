@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT */
+/* x */
+int main(void)
+{
+	return 0;
+}
