@@ -588,10 +588,15 @@ static u64 move_page_tables(struct vm_area_struct *vma, u64 old_addr, u64 new_ad
 	return old_addr - start;
 }
 
-/* The VMA at the new place, merged with a neighbour if it continues it. */
-static struct vm_area_struct *copy_vma(struct vm_area_struct *vma, u64 addr, u64 len, pgoff_t pgoff,
+/*
+ * The VMA at the new place, merged with a neighbour if it continues it. The neighbour may be the old VMA itself (only while
+ * it was never touched): then *vmap is the merged one afterwards.
+ */
+static struct vm_area_struct *copy_vma(struct vm_area_struct **vmap, u64 addr, u64 len, pgoff_t pgoff,
 				       bool *need_rmap_locks)
 {
+	struct vm_area_struct *vma = *vmap;
+	u64 old_start = vma->vm_start;
 	struct vma_attributes attributes = { .vm_flags = vma->vm_flags, .policy = vma->vm_policy };
 	struct mm_struct *mm = vma->vm_mm;
 	struct vm_area_struct *next, *prev, *fresh;
@@ -603,6 +608,8 @@ static struct vm_area_struct *copy_vma(struct vm_area_struct *vma, u64 addr, u64
 	prev = next ? vma_prev(next) : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link);
 	fresh = vma_merge(mm, prev, NULL, addr, addr + len, vma->vm_mapping, pgoff, vma->anon_vma, &attributes);
 	if (fresh) {
+		if (old_start >= fresh->vm_start && old_start < fresh->vm_end)
+			*vmap = vma = fresh;
 		*need_rmap_locks = fresh->vm_pgoff <= vma->vm_pgoff;
 		if (!fresh->anon_vma && vma->anon_vma) {
 			fresh->anon_vma = vma->anon_vma;
@@ -654,7 +661,7 @@ int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr)
 	if (!vma || len > vma->vm_end - old_addr)
 		goto out;
 	error = -ENOMEM;
-	fresh = copy_vma(vma, new_addr, len, pgoff_at(vma, old_addr), &need_rmap_locks);
+	fresh = copy_vma(&vma, new_addr, len, pgoff_at(vma, old_addr), &need_rmap_locks);
 	if (!fresh)
 		goto out;
 	moved = move_page_tables(vma, old_addr, new_addr, len, need_rmap_locks);

@@ -237,10 +237,17 @@ static int file_of(struct ps_replay *r, const char *name, struct inode **ret_ino
 	return 0;
 }
 
+/* Touching more than the machine has cannot end well, and tables for it would be filled first. */
+static bool too_much(struct ps_replay *r, u64 pages)
+{
+	return pages > r->machine->total_pages;
+}
+
 static int do_event_mmap(struct ps_replay *r, struct replay_task *t, const struct ps_event *e)
 {
+	u32 filled = too_much(r, e->pages) ? 0 : e->flags & (PS_MAP_POPULATE | PS_MAP_LOCKED);
 	unsigned int flags = MM_MAP_FIXED | (e->flags & PS_MAP_SHARED ? MM_MAP_SHARED : 0) |
-			     (e->flags & PS_MAP_POPULATE ? MM_MAP_POPULATE : 0);
+			     (filled & PS_MAP_POPULATE ? MM_MAP_POPULATE : 0);
 	struct inode *inode = NULL;
 	int error;
 
@@ -255,8 +262,10 @@ static int do_event_mmap(struct ps_replay *r, struct replay_task *t, const struc
 	replay_note_peak(r);
 	error = do_mmap(current->mm, bytes_of(e->vpn), bytes_of(e->pages), prot_of(e->prot), flags, inode,
 			e->offset >> PAGE_SHIFT);
-	if (!error && e->flags & PS_MAP_LOCKED)
+	if (!error && filled & PS_MAP_LOCKED)
 		error = do_mlock(current->mm, bytes_of(e->vpn), bytes_of(e->pages));
+	if (!error && filled != (e->flags & (PS_MAP_POPULATE | PS_MAP_LOCKED)))
+		error = -EAGAIN;
 	return error;
 }
 
@@ -380,6 +389,8 @@ static int do_event_madvise(struct ps_replay *r, struct replay_task *t, const st
 
 	if (advice < 0)
 		return -ENOENT;
+	if ((advice == PS_MADV_POPULATE_READ || advice == PS_MADV_POPULATE_WRITE) && too_much(r, e->pages))
+		return -EAGAIN;
 	replay_note_peak(r);
 	error = each_vma(bytes_of(e->vpn), bytes_of(e->vpn + e->pages), advise_piece, (u64)advice, &refused);
 	return error ? error : refused ? -EINVAL : 0;

@@ -249,6 +249,48 @@ static void mremap_moves_grows_and_shrinks(void **state)
 	ps_replay_free(replay);
 }
 
+/*
+ * 1. Two mappings nobody has touched yet: A at 0x100, C at 0x108; between them, at 0x104, lies B.
+ * 2. The first half of C moves to 0x104, onto B: it continues A, and what is left of C... is C itself.
+ * 3. All three become one mapping, and the one that moved is no more.
+ * Expect: all of it can be touched, once each.
+ */
+static void mapping_moved_next_to_itself_becomes_one(void **state)
+{
+	struct ps_report r;
+	struct ps_replay *replay = scene_replay(scene_spec(1024, 0), NULL, "accesses",
+						START "@0 0 mmap at=100+4 prot=3 flags=0 offset=0 name=\n"
+						      "@0 0 mmap at=104+4 prot=1 flags=0 offset=0 name=\n"
+						      "@0 0 mmap at=108+8 prot=3 flags=0 offset=0 name=\n"
+						      "@0 0 mremap at=10c+4 to=104+4\n"
+						      "@0 0\n 100 w1\n 104 w1\n 107 w1\n 108 w1\n 10b w1\n 10c w1\n");
+
+	ps_report_init(&r);
+	ps_replay_report(replay, &r);
+	assert_int_equal(r.faults[PS_FAULT_ANON], 6);
+	assert_int_equal(r.auto_mapped_pages, 1); /* 0x10c has moved away */
+	assert_int_equal(r.refused_accesses, 0);
+	assert_ptr_equal(vma_at(replay, 0x100), vma_at(replay, 0x10b));
+	ps_report_destroy(&r);
+	ps_replay_free(replay);
+}
+
+/* More than the machine has is mapped, but not filled beforehand. */
+static void no_more_is_populated_than_there_is(void **state)
+{
+	struct ps_report r;
+
+	scene_report(scene_spec(1024, 0), NULL, "accesses",
+		     START "@0 0 mmap at=10000+1025 prot=3 flags=2 offset=0 name=\n@0 0 mmap at=20000+1025 prot=1 "
+			   "flags=256 offset=0 name=\n"
+			   "@0 0 madvise at=10000+1025 advice=22\n@0 0 mmap at=30000+3 prot=3 flags=2 offset=0 "
+			   "name=\n@0 0\n 10000 w1\n",
+		     &r);
+	assert_int_equal(r.ignored_events, 3);
+	assert_int_equal(r.node[0].resident_pages, 4);
+	ps_report_destroy(&r);
+}
+
 /* mprotect over a hole protects what is there; a store the mapping forbids is not replayed; advice unknown here is counted. */
 static void protection_and_advice(void **state)
 {
@@ -626,6 +668,8 @@ int main(void)
 		cmocka_unit_test_teardown(exec_empties_the_address_space, scene_nothing_left),
 		cmocka_unit_test_teardown(brk_moves_the_end_of_the_heap, scene_nothing_left),
 		cmocka_unit_test_teardown(mremap_moves_grows_and_shrinks, scene_nothing_left),
+		cmocka_unit_test_teardown(mapping_moved_next_to_itself_becomes_one, scene_nothing_left),
+		cmocka_unit_test_teardown(no_more_is_populated_than_there_is, scene_nothing_left),
 		cmocka_unit_test_teardown(protection_and_advice, scene_nothing_left),
 		cmocka_unit_test_teardown(accesses_alone_are_a_trace, scene_nothing_left),
 		cmocka_unit_test_teardown(files_are_as_long_as_what_is_done_to_them, scene_nothing_left),
