@@ -38,8 +38,7 @@ int follow_page(struct vm_area_struct *vma, u64 addr, unsigned int flags, struct
  * Gets or pins the pages of nr addresses from addr on, faulting them in.
  * @flags: FOLL_GET or FOLL_PIN, FOLL_WRITE, FOLL_LONGTERM.
  * Context: takes mmap_lock for reading; may sleep.
- * Return: how many pages were got (pages[] filled so far), or the error if that is none: -EFAULT, -ENOMEM, -EOPNOTSUPP (a
- * long-term pin of a file that tracks dirty pages).
+ * Return: how many pages were got (pages[] filled so far), or the error if that is none: -EFAULT, -ENOMEM.
  * Fidelity: exact, pin_user_pages(), save that ZONE_MOVABLE pages are not moved out before a long-term pin.
  */
 long get_user_pages(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned int flags, struct page **pages);
