@@ -83,7 +83,8 @@ static int follow(struct vm_area_struct *vma, u64 addr, unsigned int flags, stru
 				error = -ENOMEM;
 		}
 		spin_unlock(ptl);
-		*ret_page = error ? NULL : page;
+		if (!error)
+			*ret_page = page;
 		return error;
 	}
 	top = pmdp_get(pmd);
@@ -113,7 +114,8 @@ static int follow(struct vm_area_struct *vma, u64 addr, unsigned int flags, stru
 	if (page && !error && !grab(page, flags))
 		error = -ENOMEM;
 	pte_unmap_unlock(ptep, ptl);
-	*ret_page = error ? NULL : page;
+	if (!error)
+		*ret_page = page;
 	return error;
 }
 

@@ -110,13 +110,17 @@ static bool over_limit(struct mm_struct *mm, u64 start, u64 len)
 	return locked > MEMLOCK_PAGES;
 }
 
+/* Unlike most of its kin, mlock takes any address: the pages that [start, start + len) touches. */
+static void to_pages(u64 *start, u64 *len)
+{
+	*len = (*len + (*start & ~PAGE_MASK) + PAGE_SIZE - 1) & PAGE_MASK;
+	*start &= PAGE_MASK;
+}
+
 static int change_lock(struct mm_struct *mm, u64 start, u64 len, bool lock)
 {
 	int error;
 
-	if (start & ~PAGE_MASK)
-		return -EINVAL;
-	len = (len + PAGE_SIZE - 1) & PAGE_MASK;
 	if (start + len < start)
 		return -EINVAL;
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
@@ -128,8 +132,10 @@ static int change_lock(struct mm_struct *mm, u64 start, u64 len, bool lock)
 
 int do_mlock(struct mm_struct *mm, u64 start, u64 len)
 {
-	int error = change_lock(mm, start, len, true);
+	int error;
 
+	to_pages(&start, &len);
+	error = change_lock(mm, start, len, true);
 	if (error)
 		return error;
 	error = mm_populate(mm, start, len);
@@ -141,5 +147,6 @@ int do_mlock(struct mm_struct *mm, u64 start, u64 len)
 
 int do_munlock(struct mm_struct *mm, u64 start, u64 len)
 {
+	to_pages(&start, &len);
 	return change_lock(mm, start, len, false);
 }

@@ -719,7 +719,7 @@ static inline void op_hold(void)
 	doing("%s page %u%s", h->flags & FOLL_PIN ? "pin" : "get", at, h->flags & FOLL_WRITE ? " for writing" : "");
 	got = get_user_pages(current->mm, addr_of(at), 1, h->flags, &h->page);
 	if (got != 1) {
-		if (got != -EFAULT && got != -EOPNOTSUPP && !(got == -ENOMEM && s->tight))
+		if (got != -EFAULT && !(got == -ENOMEM && s->tight))
 			script_fails("got %ld pages", got);
 		return;
 	}
