@@ -66,8 +66,8 @@ static void every_property_of_a_leaf_is_every_entry_s(void **state)
 			pte_t pte = entry_at(a, page(8 + i));
 
 			assert_int_equal(pte_pfn(pte), page_to_pfn(head) + i);
-			if (pte_write(pte) != w || pte_young(pte) != y || pte_dirty(pte) ||
-			    pte_protnone(pte) != none || PageAnonExclusive(head + i) != x)
+			if (pte_write(pte) != w || pte_young(pte) != y || pte_dirty(pte) || pte_protnone(pte) != none ||
+			    PageAnonExclusive(head + i) != x)
 				fail_msg("combination %u, page %u: %#lx", c, i, (unsigned long)pte.val);
 			assert_int_equal(pte_soft_dirty(pte), s);
 			assert_int_equal(atomic_read(&head[i]._mapcount), 0);
