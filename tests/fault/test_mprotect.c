@@ -280,6 +280,7 @@ static void changed_entries_are_counted(void **state)
 	u64 r = map_filled(5, 1), h = map_huge_filled(1, 1);
 
 	(void)state;
+	thread("T", 3);      /* what a lone thread has on its own node needs no hint */
 	lru_add_drain_all(); /* a batched page is referenced twice: nobody's in particular */
 	scene->machine->faults->numa_balancing = NUMA_BALANCING_NORMAL;
 	mmap_read_lock(current->mm);

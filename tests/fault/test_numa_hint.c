@@ -62,6 +62,7 @@ static int setup(void **state)
 	if (scene_fault_setup("two-node"))
 		return -1;
 	start("A", 0);
+	thread("T", 1); /* what a lone thread has on its own node needs no hint */
 	H = huge_pages();
 	memset(&fake, 0, sizeof(fake));
 	fake.answer = NUMA_NO_NODE;
