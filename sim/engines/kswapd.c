@@ -162,12 +162,12 @@ static void kswapd_try_to_sleep(struct ps_kswapd *k, unsigned int reclaim_order,
 	finish_wait(&k->wait, &wait);
 }
 
-/* A CPU near the node's memory. */
+/* A CPU near the node's memory: the last one, since programs begin at the first and a scheduler would find an idle one. */
 static int kswapd_cpu(const struct ps_machine *machine, nid_t nid)
 {
-	unsigned int cpu;
+	unsigned int cpu = machine->nr_cpus;
 
-	for (cpu = 0; cpu < machine->nr_cpus; cpu++)
+	while (cpu-- > 0)
 		if (machine->cpus[cpu].node == machine->nodes[nid].cpu_nid)
 			return (int)cpu;
 	return 0;
