@@ -26,7 +26,6 @@ struct options {
 	gboolean fetches;
 	gint fold;
 	gint level;
-	char *to;
 };
 
 static enum form form_of_name(const char *name)
@@ -180,13 +179,14 @@ static bool same_file(const char *from, const char *to)
 int cmd_convert(int argc, char **argv)
 {
 	struct options o = { 0 };
+	g_autofree char *form_word = NULL;
 	const GOptionEntry entries[] = {
 		{ "fetches", 0, 0, G_OPTION_ARG_NONE, &o.fetches, "Import instruction fetches as accesses too", NULL },
 		{ "fold", 0, 0, G_OPTION_ARG_INT, &o.fold,
 		  "Import: fold an access into one of the last N records (default 1: only into the last one)", "N" },
 		{ "level", 0, 0, G_OPTION_ARG_INT, &o.level, "Compression level of a .pgt (default 6, at most 22)",
 		  "N" },
-		{ "to", 0, 0, G_OPTION_ARG_STRING, &o.to,
+		{ "to", 0, 0, G_OPTION_ARG_STRING, &form_word,
 		  "What to make: pgt, text or pgs (default: by the name of OUT)", "FORM" },
 		{ 0 },
 	};
@@ -214,9 +214,9 @@ int cmd_convert(int argc, char **argv)
 		return cmd_misused("--level is 1 to 22, not %d", o.level);
 	n = (size_t)argc - 2;
 	to = argv[argc - 1];
-	to_form = o.to ? form_of_word(o.to) : form_of_name(to);
-	if (o.to && to_form == FORM_UNSAID)
-		return cmd_misused("--to is pgt, text or pgs, not '%s'", o.to);
+	to_form = form_word ? form_of_word(form_word) : form_of_name(to);
+	if (form_word && to_form == FORM_UNSAID)
+		return cmd_misused("--to is pgt, text or pgs, not '%s'", form_word);
 	if (to_form == FORM_UNSAID)
 		to_form = FORM_TEXT;
 	for (size_t i = 0; i < n; i++)
@@ -250,7 +250,6 @@ int cmd_convert(int argc, char **argv)
 		ok = false;
 		g_set_error(&error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot write: %s", to, g_strerror(errno));
 	}
-	g_free(o.to);
 	if (ok)
 		return CMD_OK;
 	status = cmd_fail("%s", error->message);
