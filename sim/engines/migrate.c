@@ -841,6 +841,7 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 			       .mode = mode,
 			       .reason = reason,
 			       .why = PS_FAIL_OTHER };
+	enum ps_time_class before = ps_work_begin(PS_TIME_MIGRATE);
 	int ret;
 
 	trace_mm_migrate_pages_start(mode, reason);
@@ -873,6 +874,7 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 			       0, mode, reason);
 	if (ret_succeeded)
 		*ret_succeeded = m.nr_succeeded;
+	ps_work_end(before);
 	return ret;
 }
 
