@@ -346,20 +346,23 @@ static int fallback_migrate_page(struct address_space *mapping, struct page *new
 {
 	if (PageDirty(page)) {
 		struct writeback_control wbc = { .nr_to_write = 1, .for_reclaim = true };
+		int error;
 
 		if (mode != MIGRATE_SYNC && mode != MIGRATE_SYNC_NO_COPY)
 			return -EBUSY;
 		if (!mapping->a_ops->writepage)
 			return -EINVAL;
+		/*
+		 * Writing unlocks the page, so its entries must be back before. And before it is cleaned, so that they are
+		 * write-protected: 6.1 cleans first, and leaves writable entries on a clean page.
+		 */
+		remove_migration_ptes(page, page, false);
 		if (!clear_page_dirty_for_io(page))
 			return -EAGAIN;
-		if (mapping->a_ops->writepage(page, &wbc) < 0) {
-			lock_page(page);
-			return -EIO;
-		}
-		/* Writing unlocked it. It may be anything by now: another pass looks. */
-		lock_page(page);
-		return -EAGAIN;
+		error = mapping->a_ops->writepage(page, &wbc);
+		/* It may be anything by now: another pass looks. The new page, locked as well, is known to nobody. */
+		lock_page_nested(page);
+		return error < 0 ? -EIO : -EAGAIN;
 	}
 	if (page_has_private(page) && !try_to_release_page(page, GFP_KERNEL))
 		return mode == MIGRATE_SYNC ? -EAGAIN : -EBUSY;
@@ -472,6 +475,15 @@ static int migrate_page_unmap(struct migration *m, struct pair *pair, struct pag
 	return 0;
 }
 
+/* Step 5, and what its failure is called: somebody holds the page, or the file system will not let it go. */
+static int try_to_move(struct migration *m, struct page *newpage, struct page *page)
+{
+	int error = move_to_new_page(newpage, page, m->mode);
+
+	m->why = error == -EAGAIN ? PS_FAIL_REFERENCES : PS_FAIL_OTHER;
+	return error;
+}
+
 /* Steps 5 to 7. Return: as move_to_new_page; both pages are unlocked, the entries restored. */
 static int migrate_page_move(struct migration *m, struct pair *pair)
 {
@@ -481,8 +493,7 @@ static int migrate_page_move(struct migration *m, struct pair *pair)
 
 	m->why = PS_FAIL_MAPPED;
 	if (!page_mapped(page)) {
-		m->why = PS_FAIL_REFERENCES;
-		error = move_to_new_page(newpage, page, m->mode);
+		error = try_to_move(m, newpage, page);
 	}
 	if (!error) {
 		/* On its list before it is mapped: an mlocked mapping then finds it there and moves it on. */
@@ -753,8 +764,7 @@ static int migrate_batch(struct migration *m, struct list_head *from, struct bat
 			unsigned int nr = (unsigned int)compound_nr(pair.q.page);
 			int error;
 
-			m->why = PS_FAIL_REFERENCES;
-			error = move_to_new_page(pair.newpage, pair.q.page, m->mode);
+			error = try_to_move(m, pair.newpage, pair.q.page);
 			if (error == -EAGAIN && pass + 1 < passes) {
 				batch->pairs[kept++] = pair;
 				continue;
@@ -784,10 +794,75 @@ static int migrate_batch(struct migration *m, struct list_head *from, struct bat
 	return ret;
 }
 
+/* What counts failures, to be taken back when they turn out not to be final. */
+struct failures {
+	unsigned int pages, thp;
+	int nr;
+	u64 why[PS_NR_MIGRATE_FAILURES];
+};
+
+static struct failures failures_of(const struct migration *m)
+{
+	struct failures f = { .pages = m->nr_failed_pages, .thp = m->nr_thp_failed, .nr = m->nr_failed };
+
+	memcpy(f.why, this_machine()->engines->failed, sizeof(f.why));
+	return f;
+}
+
+static void failures_reset(struct migration *m, const struct failures *f)
+{
+	m->nr_failed_pages = f->pages;
+	m->nr_thp_failed = f->thp;
+	m->nr_failed = f->nr;
+	memcpy(this_machine()->engines->failed, f->why, sizeof(f->why));
+}
+
+/*
+ * One batch of a caller who may wait: first asynchronously, and whatever did not move then, for whichever reason, alone and
+ * waiting for what it waits for. Failures of the first attempt are not counted, save huge pages it split.
+ */
+static int migrate_batch_sync(struct migration *m, struct list_head *cut, struct batch *batch,
+			      const struct migrate_recipe *recipe)
+{
+	const struct failures before = failures_of(m);
+	const unsigned int split = m->nr_thp_split;
+	enum migrate_mode mode = m->mode;
+	unsigned int retry, retry_pages;
+	LIST_HEAD(failed);
+	int ret;
+
+	list_splice_init(&m->failed, &failed);
+	m->mode = MIGRATE_ASYNC;
+	ret = migrate_batch(m, cut, batch, recipe->async_passes, &retry, &retry_pages);
+	m->mode = mode;
+	if (ret != -ENOMEM) {
+		failures_reset(m, &before);
+		m->nr_thp_failed += m->nr_thp_split - split;
+		list_splice_tail_init(&m->failed, cut);
+		ret = migrate_one_by_one(m, cut, recipe->sync_passes, 0);
+	} else if (retry) {
+		m->nr_failed += m->no_subpage_counting ? 0 : (int)retry;
+		count_failure(m, retry_pages);
+	}
+	list_splice(&failed, &m->failed);
+	return ret;
+}
+
+static int migrate_batch_async(struct migration *m, struct list_head *cut, struct batch *batch, unsigned int passes)
+{
+	unsigned int retry, retry_pages;
+	int ret = migrate_batch(m, cut, batch, passes, &retry, &retry_pages);
+
+	if (retry) {
+		m->nr_failed += m->no_subpage_counting ? 0 : (int)retry;
+		count_failure(m, retry_pages);
+	}
+	return ret;
+}
+
 static int migrate_in_batches(struct migration *m, struct list_head *from, const struct migrate_recipe *recipe)
 {
 	struct batch batch = { .room = recipe->batch_pages };
-	enum migrate_mode mode = m->mode;
 	LIST_HEAD(done);
 	int ret = 0;
 
@@ -795,7 +870,7 @@ static int migrate_in_batches(struct migration *m, struct list_head *from, const
 	if (!batch.pairs)
 		return migrate_one_by_one(m, from, recipe->passes, recipe->force_after);
 	while (!list_empty(from) && ret != -ENOMEM) {
-		unsigned int nr = 0, retry, retry_pages;
+		unsigned int nr = 0;
 		struct page *page;
 		LIST_HEAD(cut);
 
@@ -805,22 +880,26 @@ static int migrate_in_batches(struct migration *m, struct list_head *from, const
 			nr += (unsigned int)compound_nr(page);
 		}
 		list_cut_before(&cut, from, &page->lru);
-		m->mode = MIGRATE_ASYNC;
-		ret = migrate_batch(m, &cut, &batch, mode == MIGRATE_ASYNC ? recipe->passes : recipe->async_passes,
-				    &retry, &retry_pages);
-		m->mode = mode;
-		if (ret != -ENOMEM && retry && mode != MIGRATE_ASYNC) {
-			/* The stragglers, one at a time, waiting for what they wait for. */
-			ret = migrate_one_by_one(m, &cut, recipe->sync_passes, 0);
-		} else if (retry) {
-			m->nr_failed += m->no_subpage_counting ? 0 : (int)retry;
-			count_failure(m, retry_pages);
-		}
+		ret = m->mode == MIGRATE_ASYNC ? migrate_batch_async(m, &cut, &batch, recipe->passes)
+					       : migrate_batch_sync(m, &cut, &batch, recipe);
 		list_splice_tail_init(&cut, &done);
 	}
 	list_splice(&done, from);
 	ps_free(batch.pairs);
 	return ret;
+}
+
+/* The pieces of split pages. 6.3 spends little on them: one pass that waits for nothing. */
+static int migrate_pieces(struct migration *m, struct list_head *from)
+{
+	struct migrate_recipe recipe = *this_machine()->engines->recipe;
+
+	m->no_subpage_counting = true;
+	if (!recipe.batch)
+		return migrate_one_by_one(m, from, recipe.passes, recipe.force_after);
+	recipe.passes = 1;
+	m->mode = MIGRATE_ASYNC;
+	return migrate_in_batches(m, from, &recipe);
 }
 
 static int migrate_list(struct migration *m, struct list_head *from)
@@ -853,8 +932,7 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 		/* The pieces of split pages, as pages of their own. A piece that stays behind is no further failure. */
 		list_splice_init(from, &m.failed);
 		list_splice_init(&m.split, from);
-		m.no_subpage_counting = true;
-		ret = migrate_list(&m, from);
+		ret = migrate_pieces(&m, from);
 	}
 	if (ret != -ENOMEM)
 		ret = m.nr_failed + (int)m.nr_thp_failed;
