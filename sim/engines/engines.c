@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <pagesim/alloc.h>
+#include <pagesim/balloon.h>
 #include <pagesim/inode.h>
 #include <pagesim/machine.h>
 #include <pagesim/split.h>
@@ -76,6 +77,7 @@ int ps_engines_init(struct ps_machine *machine)
 
 void ps_engines_destroy(struct ps_machine *machine)
 {
+	ps_balloon_destroy(machine);
 	ps_free(machine->engines);
 	machine->engines = NULL;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Taking pages off their LRU lists, so that nobody else takes them, and putting them back. An isolated page hangs on the
- * isolator's list by page->lru, is counted in nr_isolated_*, and has one reference more, the isolator's.
+ * isolator's list by page->lru, is counted in nr_isolated_*, and has one reference more, the isolator's. Movable pages
+ * outside the LRU (movable.h) come on the same lists, are not counted, and go back to their owner.
  */
 #include <pagesim/compound.h>
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
+#include <pagesim/movable.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/runtime.h>
 #include <pagesim/vmstat.h>
@@ -32,7 +34,9 @@ int isolate_page_for_migration(struct page *page, struct list_head *list)
 void release_isolated_page(struct page *page)
 {
 	list_del(&page->lru);
-	count_isolated(page, -thp_nr_pages(page));
+	/* The mark stays until the page is freed, also when its owner has given it up. */
+	if (likely(!__PageMovable(page)))
+		count_isolated(page, -thp_nr_pages(page));
 	put_page(page);
 }
 
@@ -42,6 +46,10 @@ void putback_movable_pages(struct list_head *list)
 
 	list_for_each_entry_safe(page, next, list, lru) {
 		list_del(&page->lru);
+		if (unlikely(__PageMovable(page))) {
+			putback_movable_page(page);
+			continue;
+		}
 		count_isolated(page, -thp_nr_pages(page));
 		putback_lru_page(page);
 	}

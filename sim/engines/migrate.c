@@ -28,6 +28,7 @@
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
 #include <pagesim/mem.h>
+#include <pagesim/movable.h>
 #include <pagesim/page_alloc.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/page_lock.h>
@@ -111,7 +112,9 @@ int migrate_page_unmap(struct migration *m, struct page *page, bool force, struc
 	m->why = PS_FAIL_LOCKED;
 	if (unlikely(!trylock_page(newpage)))
 		goto out_unlock;
-	if (unlikely(!page->mapping)) {
+	if (unlikely(__PageMovable(page))) {
+		/* No page table maps it. */
+	} else if (unlikely(!page->mapping)) {
 		/* Truncated, but the file system still keeps something on it. */
 		m->why = PS_FAIL_BUFFERS;
 		if (page_has_private(page)) {
@@ -154,12 +157,14 @@ void migrate_page_undo(struct migration *m, struct quiesce *q, struct page *newp
 int migrate_page_move(struct migration *m, struct quiesce *q, struct page *newpage)
 {
 	struct page *page = q->page;
+	bool is_lru = !__PageMovable(page);
 	int error = move_to_new_page(newpage, page, m->mode, &m->why);
 
 	if (error)
 		return error;
 	/* On its list before it is mapped: an mlocked mapping then finds it there and moves it on. */
-	lru_cache_add(newpage);
+	if (likely(is_lru))
+		lru_cache_add(newpage);
 	if (q->was_mapped)
 		lru_add_drain();
 	quiesce_restore(q, newpage);
@@ -333,6 +338,7 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 			       .reason = reason,
 			       .recipe = this_machine()->engines->recipe,
 			       .failed = &failed };
+	enum ps_time_class before = ps_work_begin(PS_TIME_MIGRATE);
 	int ret;
 
 	trace_mm_migrate_pages_start(mode, reason);
@@ -350,6 +356,7 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 	publish(&m);
 	if (ret_succeeded)
 		*ret_succeeded = m.stats.nr_succeeded;
+	ps_work_end(before);
 	return ret;
 }
 

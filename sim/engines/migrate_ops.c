@@ -10,6 +10,7 @@
  *   disk file (BUFFERS)              + one for the buffers           all buffers locked
  *   block device (BUFFERS_NOREFS)    the same                        and nobody holds one; private_lock held, so that none is found
  *   no function of its own (FALLBACK)                                written out if dirty, private data released, then as PLAIN
+ *   movable, outside the LRU         its owner's business
  */
 #include <pagesim/address_space.h>
 #include <pagesim/buffer_head.h>
@@ -19,6 +20,7 @@
 #include <pagesim/fault.h>
 #include <pagesim/gfp.h>
 #include <pagesim/machine.h>
+#include <pagesim/movable.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/page_lock.h>
 #include <pagesim/page_ref.h>
@@ -281,7 +283,6 @@ static int fallback_migrate_page(struct address_space *mapping, struct page *new
 				 enum migrate_mode mode, enum ps_migrate_failure *ret_why)
 {
 	if (PageDirty(page)) {
-		*ret_why = PS_FAIL_OTHER;
 		if (mode != MIGRATE_SYNC && mode != MIGRATE_SYNC_NO_COPY)
 			return -EBUSY;
 		return write_out(mapping, page);
@@ -297,6 +298,9 @@ int move_to_new_page(struct page *newpage, struct page *page, enum migrate_mode 
 	struct address_space *mapping = page_mapping(page);
 	int error;
 
+	*ret_why = PS_FAIL_OTHER;
+	if (unlikely(__PageMovable(page)))
+		return migrate_movable_page(newpage, page, mode);
 	if (!mapping) {
 		error = move_plain(NULL, newpage, page, mode, ret_why);
 	} else {
@@ -311,7 +315,6 @@ int move_to_new_page(struct page *newpage, struct page *page, enum migrate_mode 
 			error = move_with_buffers(mapping, newpage, page, mode, true, ret_why);
 			break;
 		case MIGRATE_KIND_CUSTOM:
-			*ret_why = PS_FAIL_OTHER;
 			error = mapping->a_ops->migrate_page(mapping, newpage, page, mode);
 			break;
 		default:
