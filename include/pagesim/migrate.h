@@ -108,6 +108,8 @@ void putback_movable_pages(struct list_head *list);
 /** The a_ops of the kernel's own kinds of file. Return: 0, -EAGAIN. Context: both pages locked, old unmapped. */
 int migrate_page(struct address_space *mapping, struct page *newpage, struct page *page, enum migrate_mode mode);
 int buffer_migrate_page(struct address_space *mapping, struct page *newpage, struct page *page, enum migrate_mode mode);
+int buffer_migrate_page_norefs(struct address_space *mapping, struct page *newpage, struct page *page,
+			       enum migrate_mode mode);
 /** Mapping, index and references; then flags; then contents. */
 int migrate_page_move_mapping(struct address_space *mapping, struct page *newpage, struct page *page, int extra_count);
 void migrate_page_states(struct page *newpage, struct page *page);
