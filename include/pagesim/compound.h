@@ -116,6 +116,12 @@ static inline struct deferred_split *get_deferred_split_queue(struct page *page)
  * **Context:** takes split_queue_lock. Fidelity: exact (deferred_split_huge_page).
  */
 void deferred_split_huge_page(struct page *page);
+/**
+ * Takes a THP off the queue for a while, because its frame becomes another page, and puts one there that was. Neither counts.
+ * **Context:** takes split_queue_lock. **Return:** whether it was there.
+ */
+bool deferred_split_take(struct page *page);
+void deferred_split_return(struct page *page);
 
 #ifdef __cplusplus
 }
