@@ -295,10 +295,10 @@ static void undo_buffer_locked(struct subject *s)
 /* File systems that cannot migrate: the engine writes out and releases what they keep. */
 static struct address_space_operations no_migration, no_migration_no_write;
 
-static void use_ops(struct subject *s, struct address_space_operations *ops)
+static void use_ops(struct subject *s, struct address_space_operations *ops, enum migrate_kind kind)
 {
 	*ops = *s->page->mapping->a_ops;
-	ops->migrate_kind = MIGRATE_KIND_FALLBACK;
+	ops->migrate_kind = kind;
 	if (ops == &no_migration_no_write)
 		ops->writepage = NULL;
 	s->page->mapping->a_ops = ops;
@@ -307,19 +307,51 @@ static void use_ops(struct subject *s, struct address_space_operations *ops)
 static void build_fallback_clean(struct subject *s)
 {
 	build_disk_clean(s);
-	use_ops(s, &no_migration);
+	use_ops(s, &no_migration, MIGRATE_KIND_FALLBACK);
 }
 
 static void build_fallback_dirty(struct subject *s)
 {
 	build_disk(s);
-	use_ops(s, &no_migration);
+	use_ops(s, &no_migration, MIGRATE_KIND_FALLBACK);
 }
 
 static void build_fallback_unwritable(struct subject *s)
 {
 	build_disk(s);
-	use_ops(s, &no_migration_no_write);
+	use_ops(s, &no_migration_no_write, MIGRATE_KIND_FALLBACK);
+}
+
+/* A block device's page: who holds a buffer of it has a pointer into the frame. */
+static struct address_space_operations block_device;
+
+static void build_block_device(struct subject *s)
+{
+	build_disk(s);
+	use_ops(s, &block_device, MIGRATE_KIND_BUFFERS_NOREFS);
+}
+
+static void build_block_device_used(struct subject *s)
+{
+	build_block_device(s);
+	get_bh(page_buffers(s->page)->b_this_page);
+}
+
+static void undo_block_device_used(struct subject *s)
+{
+	put_bh(page_buffers(s->page)->b_this_page);
+}
+
+/* A file's buffer that somebody holds without working on it: he finds the frame anew when he does. */
+static void build_buffer_held(struct subject *s)
+{
+	build_disk(s);
+	get_bh(page_buffers(s->page));
+}
+
+static void undo_buffer_held(struct subject *s)
+{
+	put_bh(page_buffers(page_at(s->addr)));
 }
 
 static void undo_nothing(struct subject *s)
@@ -360,6 +392,10 @@ static const struct state {
 	{ "locked by another", build_locked, undo_locked, STAYS, WAITS, WAITS, PS_FAIL_LOCKED },
 	{ "under writeback", build_writeback, undo_writeback, STAYS, STAYS, WAITS, PS_FAIL_WRITEBACK },
 	{ "a buffer locked", build_buffer_locked, undo_buffer_locked, STAYS, WAITS, WAITS, PS_FAIL_BUFFERS },
+	{ "a buffer held", build_buffer_held, undo_buffer_held, MOVES, MOVES, MOVES, 0 },
+	{ "block device", build_block_device, undo_nothing, MOVES, MOVES, MOVES, 0 },
+	{ "block device, a buffer held", build_block_device_used, undo_block_device_used, STAYS, STAYS, STAYS,
+	  PS_FAIL_BUFFERS },
 	{ "fallback, clean", build_fallback_clean, undo_nothing, MOVES, MOVES, MOVES, 0 },
 	{ "fallback, dirty", build_fallback_dirty, undo_nothing, STAYS, STAYS, MOVES, PS_FAIL_OTHER, true },
 	{ "fallback, dirty, cannot be written", build_fallback_unwritable, undo_nothing, STAYS, STAYS, STAYS,
