@@ -115,7 +115,12 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 void migrate_page_states(struct page *newpage, struct page *page);
 void migrate_page_copy(struct page *newpage, struct page *page);
 
-/** Moves one page a hint fault found on the wrong node; consumes the reference. Return: true if it moved. */
+/**
+ * Moves one page a hint fault found on the wrong node; consumes the reference.
+ * @vma: where the fault was. A page of a file that several processes map stays if that mapping can be executed, and so does a
+ * dirty one.
+ * Context: mmap_lock, no page locked; may sleep. Return: true if it moved. Fidelity: exact, migrate_misplaced_page().
+ */
 bool migrate_misplaced_page(struct page *page, struct vm_area_struct *vma, nid_t nid);
 
 /* ---- system calls; all take mmap_lock and drain the LRU batches */

@@ -379,10 +379,15 @@ static struct page *alloc_misplaced_dst_page(struct page *page, void *arg)
 	return target;
 }
 
-static bool misplaced_page_may_move(struct page *page)
+static bool misplaced_page_may_move(struct page *page, const struct vm_area_struct *vma)
 {
-	/* A page of several mappings of a program's text or a shared page: nobody's in particular. */
-	return !(page_mapcount(page) != 1 && page_is_file_lru(page));
+	if (!page_is_file_lru(page))
+		return true;
+	/* The text of a shared library is nobody's in particular: every process that runs it wants it near. */
+	if (page_mapcount(page) != 1 && (vma->vm_flags & VM_EXEC))
+		return false;
+	/* Moving must not wait here, and not every file's dirty pages can be moved without. */
+	return !PageDirty(page);
 }
 
 bool migrate_misplaced_page(struct page *page, struct vm_area_struct *vma, nid_t nid)
@@ -392,9 +397,7 @@ bool migrate_misplaced_page(struct page *page, struct vm_area_struct *vma, nid_t
 	LIST_HEAD(list);
 	int left;
 
-	(void)vma;
-	if (!misplaced_page_may_move(page) || (page_is_file_lru(page) && PageDirty(page)) ||
-	    isolate_page_for_migration(page, &list)) {
+	if (!misplaced_page_may_move(page, vma) || isolate_page_for_migration(page, &list)) {
 		put_page(page);
 		return false;
 	}
