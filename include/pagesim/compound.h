@@ -4,7 +4,7 @@
  * points to it. What a head has no room for lives in the first two tails:
  *
  *   head          flags (PG_head)  lru  mapping  index  private   _mapcount (own PTE)  _refcount (of all)
- *   tail 1        compound_head+1  dtor order compound_mapcount compound_pincount nr   _mapcount (own PTE)  0
+ *   tail 1        compound_head+1  dtor order compound_mapcount compound_pincount nr nr_pages_mapped   _mapcount (own PTE)  0
  *   tail 2        compound_head+1                    deferred_list                     _mapcount (own PTE)  0
  *   tail 3 ...    compound_head+1        mapping = TAIL_MAPPING                        _mapcount (own PTE)  0
  *

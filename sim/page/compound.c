@@ -32,6 +32,7 @@ void prep_compound_page(struct page *page, unsigned int order)
 	page[1].compound_nr = (unsigned int)nr;
 	atomic_set(compound_mapcount_ptr(page), -1);
 	atomic_set(compound_pincount_ptr(page), 0);
+	page[1].nr_pages_mapped = 0;
 }
 
 void prep_transhuge_page(struct page *page)

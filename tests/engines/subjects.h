@@ -244,10 +244,10 @@ static inline void undo_buffer_locked(struct subject *s)
 /* File systems that cannot migrate: the engine writes out and releases what they keep. */
 static struct address_space_operations no_migration, no_migration_no_write;
 
-static inline void use_ops(struct subject *s, struct address_space_operations *ops)
+static inline void use_ops(struct subject *s, struct address_space_operations *ops, enum migrate_kind kind)
 {
 	*ops = *s->page->mapping->a_ops;
-	ops->migrate_kind = MIGRATE_KIND_FALLBACK;
+	ops->migrate_kind = kind;
 	if (ops == &no_migration_no_write)
 		ops->writepage = NULL;
 	s->page->mapping->a_ops = ops;
@@ -256,19 +256,51 @@ static inline void use_ops(struct subject *s, struct address_space_operations *o
 static inline void build_fallback_clean(struct subject *s)
 {
 	build_disk_clean(s);
-	use_ops(s, &no_migration);
+	use_ops(s, &no_migration, MIGRATE_KIND_FALLBACK);
 }
 
 static inline void build_fallback_dirty(struct subject *s)
 {
 	build_disk(s);
-	use_ops(s, &no_migration);
+	use_ops(s, &no_migration, MIGRATE_KIND_FALLBACK);
 }
 
 static inline void build_fallback_unwritable(struct subject *s)
 {
 	build_disk(s);
-	use_ops(s, &no_migration_no_write);
+	use_ops(s, &no_migration_no_write, MIGRATE_KIND_FALLBACK);
+}
+
+/* A block device's page: who holds a buffer of it has a pointer into the frame. */
+static struct address_space_operations block_device;
+
+static inline void build_block_device(struct subject *s)
+{
+	build_disk(s);
+	use_ops(s, &block_device, MIGRATE_KIND_BUFFERS_NOREFS);
+}
+
+static inline void build_block_device_used(struct subject *s)
+{
+	build_block_device(s);
+	get_bh(page_buffers(s->page)->b_this_page);
+}
+
+static inline void undo_block_device_used(struct subject *s)
+{
+	put_bh(page_buffers(s->page)->b_this_page);
+}
+
+/* A file's buffer that somebody holds without working on it: he finds the frame anew when he does. */
+static inline void build_buffer_held(struct subject *s)
+{
+	build_disk(s);
+	get_bh(page_buffers(s->page));
+}
+
+static inline void undo_buffer_held(struct subject *s)
+{
+	put_bh(page_buffers(page_at(s->addr)));
 }
 
 static inline void undo_nothing(struct subject *s)
