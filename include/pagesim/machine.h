@@ -35,6 +35,7 @@
 #include <pagesim/bitmap.h>
 #include <pagesim/nodemask.h>
 #include <pagesim/rng.h>
+#include <pagesim/spinlock.h>
 #include <pagesim/task.h>
 #include <pagesim/cost.h>
 #include <pagesim/tlb.h>
@@ -160,13 +161,24 @@ struct ps_node {
 
 /**
  * struct ps_cpu - a CPU.
- * @ipis: TLB shootdowns it was interrupted by. @ipi_ns: what they cost it and nobody has charged yet, see ps_cpu_take_ipi_ns.
+ *
+ * A real CPU takes an interrupt between two instructions: no page walk is under way, and no access through a translation
+ * that is being flushed. So when a shootdown has returned, nothing read from the tables before it can reach a TLB any more.
+ * Here that is what @mmu_lock is for: a walk holds it from the first entry it reads until the TLB has the translation, a
+ * program's load or store (ps_mmu_load) until the word is read or written, and a flush of this CPU's TLB while it flushes.
+ * Whoever walks as one step, with nobody else running (replay), need not take it.
+ *
+ * @mmu_lock: MMU_LOCK, see above.
+ * @node: constant.
+ * @ipis: TLB shootdowns it was interrupted by; a statistic. @ipi_ns: what they cost it and nobody has charged yet, see
+ * ps_cpu_take_ipi_ns; added to by who sends, taken by who runs there.
  */
 struct ps_cpu {
 	struct ps_tlb tlb;
 	nid_t node;
 	u64 ipis;
 	ps_ns_t ipi_ns;
+	spinlock_t mmu_lock;
 };
 
 /** struct ps_tier - a memory tier. @lower: nodes of all slower tiers. */
@@ -365,7 +377,8 @@ struct ps_cpumask {
  * @npages: 0 = everything of @asid. More pages than PS_TLB_FLUSH_CEILING are flushed as everything, as Linux does.
  * Charges the current task, as the work it is at (ps_charge_work): the own flush, and a shootdown when another CPU is in
  * @cpus. Counts nr_tlb_*.
- * Each remote CPU's flush is a step of its own (a schedule point precedes it). On return no named TLB has such an entry.
+ * Each CPU's flush is a step of its own, which waits for the walk under way there (struct ps_cpu). On return no named TLB
+ * has such an entry, and none can get one that was read before the call.
  * Context: a current task; may be under spinlocks.
  * Return: how many remote CPUs were interrupted.
  * Fidelity: simplified (flush_tlb_mm_range): remote CPUs answer at once, what it costs them is added to

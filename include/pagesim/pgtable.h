@@ -19,14 +19,18 @@
  * Reading an entry outside its lock is legal only through ptep_get / pmdp_get, and what was read must be checked again under
  * the lock. Writing needs the lock of the table.
  *
- * Fidelity: exact in which bits exist and what sets or clears them; simplified in where they lie (swap-like layout is our
- * own) and in that tables take no simulated frames.
+ * Hardware reads the tables without any lock and sets accessed and dirty bits in leaves (mmu.c). A table that is taken out
+ * of the tree is therefore given back only after a flush of the TLBs: a flush waits for the walks that are under way.
+ *
+ * Fidelity of the entry operations (pte_*, pmd_*, swp_*): exact in which bits exist and what sets or clears them; simplified
+ * in where they lie (the layout of swap-like entries is our own). Tables: simplified, they take no simulated frames.
  *
  * Layer: pagetable
  */
 #ifndef PAGESIM_PGTABLE_H
 #define PAGESIM_PGTABLE_H
 
+#include <pagesim/atomic.h>
 #include <pagesim/list.h>
 #include <pagesim/machine.h>
 #include <pagesim/sched_point.h>
@@ -300,15 +304,15 @@ struct page_table_pool;
  * Shapes: `bits` index bits per level, four levels; addresses below 1 << (12 + 4 * bits).
  */
 struct page_tables {
-	u64 *pgd;                     /* written under page_table_lock */
+	u64 *pgd;                     /* set once; its entries under page_table_lock, see pmd_alloc() */
 	struct page_table_pool *pool; /* set once */
 	spinlock_t page_table_lock;   /* for the upper levels, and for PMD tables when they are made */
 	u32 asid;                     /* tags TLB entries; unique among the machine's address spaces */
 	u8 bits;                      /* index bits a level */
 	struct ps_cpumask cpumask;    /* CPUs that may hold translations of this address space; atomic bits */
-	long nr_ptes;                 /* tables of PTEs, under page_table_lock */
-	long nr_pmds;
-	long nr_puds;
+	atomic_long_t nr_ptes;        /* tables of PTEs, those deposited behind huge PMDs included */
+	atomic_long_t nr_pmds;
+	atomic_long_t nr_puds;
 };
 
 static inline unsigned int pmd_shift(const struct page_tables *pt)
@@ -372,7 +376,7 @@ static inline pmd_t pmdp_get(const pmd_t *pmdp)
 static inline void set_pte_at(pte_t *ptep, pte_t pte)
 {
 	ps_point(PS_POINT_WRITE, ptep);
-	__atomic_store_n(&ptep->val, pte.val, __ATOMIC_RELAXED);
+	__atomic_store_n(&ptep->val, pte.val, __ATOMIC_RELEASE); /* pairs with the walk of hardware (mmu.c) */
 }
 static inline void set_pmd_at(pmd_t *pmdp, pmd_t pmd)
 {
@@ -439,9 +443,10 @@ static inline void pmdp_set_access_flags(pmd_t *pmdp, pmd_t entry)
  */
 static inline pmd_t pmdp_invalidate(pmd_t *pmdp)
 {
-	u64 old = __atomic_load_n(&pmdp->val, __ATOMIC_RELAXED);
+	u64 old;
 
 	ps_point(PS_POINT_RMW, pmdp);
+	old = __atomic_load_n(&pmdp->val, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(&pmdp->val, &old, (old & ~_PAGE_PRESENT) | _PAGE_PROTNONE, false,
 					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		;
@@ -459,6 +464,22 @@ static inline pte_t *pmd_pte_table(pmd_t pmd)
  * Return: pointer into a PMD table, or NULL where no such table exists.
  */
 pmd_t *pmd_find(const struct page_tables *pt, u64 addr);
+/** What pmd_find() does, as one step without a schedule point. Context: nobody else runs until the caller lets them. */
+static inline pmd_t *__pmd_find(const struct page_tables *pt, u64 addr)
+{
+	const unsigned int last = (1U << pt->bits) - 1;
+	u64 entry;
+
+	if (unlikely(addr >= task_size(pt)))
+		return NULL;
+	entry = pt->pgd[(addr >> (PAGE_SHIFT + 3 * pt->bits)) & last];
+	if (unlikely(!entry))
+		return NULL;
+	entry = ((const u64 *)(uintptr_t)(entry & _PAGE_TABLE_MASK))[(addr >> (PAGE_SHIFT + 2 * pt->bits)) & last];
+	if (unlikely(!entry))
+		return NULL;
+	return (pmd_t *)(uintptr_t)(entry & _PAGE_TABLE_MASK) + ((addr >> (PAGE_SHIFT + pt->bits)) & last);
+}
 /** The same, making the tables on the way. Context: takes page_table_lock; may allocate. Return: NULL out of memory. */
 pmd_t *pmd_alloc(struct page_tables *pt, u64 addr);
 /**
@@ -523,7 +544,28 @@ pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
 /** Tables deposited with the table that *pmdp lies in. For checks. */
 unsigned long pgtable_trans_huge_deposits(const pmd_t *pmdp);
 
-/** Frees the tables of [start, end) that map nothing. Context: mmap lock for writing; nobody walks there. */
+/**
+ * Tables taken out of a tree and not yet given back: hardware may be reading them. All zero: none.
+ * @start, @end: what to flush, as Linux notes it: the first page that each table covered; start >= end: nothing.
+ */
+struct pgtables_taken {
+	void *first;
+	u64 start, end;
+};
+
+/**
+ * Takes the tables of [start, end) out of the tree; adds them to *taken.
+ * Context: mmap lock for writing (nobody populates there); no entry of them maps anything; their VMAs are out of reverse
+ * mapping. Fidelity: exact (free_pgtables, up to pte_free_tlb).
+ */
+void pgtables_take(struct page_tables *pt, u64 start, u64 end, struct pgtables_taken *taken);
+/**
+ * Gives back what was taken, and empties it. Context: *taken's range has been flushed since. Fidelity: simplified
+ * (tlb_table_flush): 6.1 on x86 also waits for an RCU grace period, for walkers that take no lock and get no interrupt;
+ * there are none here.
+ */
+void pgtables_give_back(struct page_tables *pt, struct pgtables_taken *taken);
+/** All three steps, the flush included. */
 void free_pgtables(struct page_tables *pt, u64 start, u64 end);
 
 #ifdef __cplusplus

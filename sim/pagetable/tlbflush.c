@@ -38,7 +38,12 @@ void flush_tlb_mm(struct page_tables *pt)
 
 void flush_tlb_fix_spurious_fault(struct page_tables *pt, u64 addr)
 {
-	ps_tlb_flush_page(&this_machine()->cpus[current->cpu].tlb, pt->asid, addr >> PAGE_SHIFT);
+	struct ps_cpu *cpu = &this_machine()->cpus[current->cpu];
+
+	ps_point(PS_POINT_OTHER, &cpu->tlb);
+	spin_lock(&cpu->mmu_lock);
+	ps_tlb_flush_page(&cpu->tlb, pt->asid, addr >> PAGE_SHIFT);
+	spin_unlock(&cpu->mmu_lock);
 }
 
 void tlb_batch_add(struct tlb_batch *batch, struct page_tables *pt, bool writable)
