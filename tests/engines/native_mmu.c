@@ -25,7 +25,7 @@
 
 #define WRITERS 2
 #define PAGES   12
-#define ROUNDS  400
+#define ROUNDS  2500
 #define SCRATCH (BASE + (1ull << 30))
 #define MAGIC   0x5c7a7c4000000000ull
 
@@ -100,8 +100,8 @@ static void hinter(void *arg)
 		mmap_read_lock(current->mm);
 		vma = vma_lookup(current->mm, BASE);
 		if (vma)
-			t->bucket.seen += (u64)change_protection(vma, BASE, BASE + WRITERS * PAGES * PAGE_SIZE,
-								 MM_CP_PROT_NUMA);
+			t->bucket.seen +=
+				(u64)change_protection(vma, BASE, BASE + WRITERS * PAGES * PAGE_SIZE, MM_CP_PROT_NUMA);
 		mmap_read_unlock(current->mm);
 		t->bucket.done++;
 		cpu_relax();
@@ -159,7 +159,7 @@ static void programs_never_see_what_is_not_theirs(void **state)
 {
 	static const struct tier_node nodes[] = { { 16, 2, PS_MEMORY_DRAM }, { 16, 2, PS_MEMORY_DRAM } };
 	const struct ps_world_settings settings = { .contents = PS_CONTENTS_BYTES,
-						    .runtime = { .seed = 3, .shuffle = 2000 } };
+						    .runtime = { .seed = 3, .shuffle = 1500 } };
 	struct tiers *t = tiers_open_with(nodes, 2, &settings);
 	struct thread threads[WRITERS + 4];
 	u64 word, i, w;
@@ -184,8 +184,8 @@ static void programs_never_see_what_is_not_theirs(void **state)
 		const struct bucket *b = &threads[i].bucket;
 
 		printf("  %-8s %8lu done %8lu seen; %lu lost, %lu foreign, %lu refused\n", threads[i].task->comm,
-		       (unsigned long)b->done, (unsigned long)b->seen, (unsigned long)b->lost, (unsigned long)b->foreign,
-		       (unsigned long)b->refused);
+		       (unsigned long)b->done, (unsigned long)b->seen, (unsigned long)b->lost,
+		       (unsigned long)b->foreign, (unsigned long)b->refused);
 	}
 	for (i = 0; i < ARRAY_SIZE(threads); i++) {
 		assert_int_equal(threads[i].bucket.lost, 0);

@@ -207,7 +207,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_level_is_a_schedule_point, setup, scene_teardown),
-		cmocka_unit_test_setup_teardown(counters_of_an_address_space_are_schedule_points, setup, scene_teardown),
+		cmocka_unit_test_setup_teardown(counters_of_an_address_space_are_schedule_points, setup,
+						scene_teardown),
 		cmocka_unit_test_setup_teardown(a_flush_waits_for_the_walk_under_way, setup, scene_teardown),
 		cmocka_unit_test_setup_teardown(loads_and_stores_of_words, setup, scene_teardown),
 	};
