@@ -23,8 +23,8 @@
  *
  * Locking: a machine's shape is constant. TLBs: see tlb.h. Traffic counters: added to as statistics are.
  *
- * Fidelity: simplified. Latency does not rise with load; traffic per node is counted so that a report can say how close
- * to its bandwidth a node came.
+ * What real machines do differently: latency rises with load. Here it is constant; traffic per node is counted so that a
+ * report can say how close to its bandwidth a node came.
  *
  * Layer: machine
  */
@@ -312,7 +312,10 @@ static inline nid_t numa_node_id(void)
 #define HPAGE_PMD_ORDER (ps_current->machine->pt_bits)
 #define HPAGE_PMD_NR    (1ul << ps_current->machine->pt_bits)
 
-/** ps_access_ns - time of one access from a CPU of @cpu_node to memory of @nid that the caches do not serve. */
+/**
+ * ps_access_ns - time of one access from a CPU of @cpu_node to memory of @nid that the caches do not serve.
+ * Fidelity: simplified (hardware): constant per pair of nodes.
+ */
 static inline u32 ps_access_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, bool write)
 {
 	return write ? machine->write_ns[cpu_node][nid] : machine->read_ns[cpu_node][nid];
@@ -352,7 +355,8 @@ ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, 
 
 /* ---- tiers ---- */
 
-/** node_is_toptier - is @nid in a tier no slower than the slowest with a CPU? True without memory. Fidelity: exact. */
+/** node_is_toptier - is @nid in a tier no slower than the slowest with a CPU? True without memory. Fidelity: exact
+ * (node_is_toptier). */
 bool node_is_toptier(nid_t nid);
 /**
  * next_demotion_node - where pages of @nid are demoted to first: one of the nearest nodes of the next lower tier.

@@ -355,13 +355,16 @@ size_t page_table_pool_bytes(const struct page_table_pool *pool);
 
 /**
  * Makes an empty address space's tables in the caller's storage.
- * Return: 0 or -ENOMEM.
+ * Context: a current task; may allocate. Return: 0 or -ENOMEM. Fidelity: simplified (mm_alloc_pgd): no kernel half.
  */
 int page_tables_init(struct page_tables *pt, struct page_table_pool *pool, u32 asid);
-/** Frees every table. Context: no entry maps anything any more. */
+/** Frees every table. Context: no entry maps anything any more, and nobody runs here. Fidelity: exact (pgd_free and below). */
 void page_tables_destroy(struct page_tables *pt);
 
-/** Reads an entry without its lock; one schedule point. */
+/**
+ * Reads an entry as it is now; one schedule point. Without its lock it may be another a moment later.
+ * Fidelity: exact (ptep_get_lockless, pmd_read_atomic).
+ */
 static inline pte_t ptep_get(const pte_t *ptep)
 {
 	ps_point(PS_POINT_READ, ptep);
@@ -372,7 +375,7 @@ static inline pmd_t pmdp_get(const pmd_t *pmdp)
 	ps_point(PS_POINT_READ, pmdp);
 	return __pmd(__atomic_load_n(&pmdp->val, __ATOMIC_ACQUIRE));
 }
-/** Writes an entry. Context: the lock of its table is held. */
+/** Writes an entry. Context: the lock of its table is held. Fidelity: exact. */
 static inline void set_pte_at(pte_t *ptep, pte_t pte)
 {
 	ps_point(PS_POINT_WRITE, ptep);
@@ -383,7 +386,10 @@ static inline void set_pmd_at(pmd_t *pmdp, pmd_t pmd)
 	ps_point(PS_POINT_WRITE, pmdp);
 	__atomic_store_n(&pmdp->val, pmd.val, __ATOMIC_RELEASE);
 }
-/** Takes an entry out in one atomic step, so that a racing A/D update is never lost. Return: what was there. */
+/**
+ * Takes an entry out in one atomic step, so that a racing A/D update is never lost. Context: the lock of its table.
+ * Return: what was there. Fidelity: exact.
+ */
 static inline pte_t ptep_get_and_clear(pte_t *ptep)
 {
 	ps_point(PS_POINT_RMW, ptep);
@@ -397,7 +403,7 @@ static inline pmd_t pmdp_get_and_clear(pmd_t *pmdp)
 
 /**
  * Changes of live entries that hardware may be setting accessed and dirty bits in meanwhile: each is one atomic step, so that
- * none is lost. Context: the lock of the table is held.
+ * none is lost. Context: the lock of the table is held. Fidelity: exact (the x86 versions of these names).
  */
 static inline void ps_entry_and(u64 *entry, u64 mask)
 {
@@ -460,8 +466,10 @@ static inline pte_t *pmd_pte_table(pmd_t pmd)
 }
 
 /**
- * Finds the PMD that covers addr, whatever it holds.
- * Return: pointer into a PMD table, or NULL where no such table exists.
+ * Finds the PMD that covers addr, whatever it holds. Each level read is a schedule point.
+ * Context: the tables stay: mmap_lock, a lock of reverse mapping over a VMA there, or the CPU's mmu_lock.
+ * Return: pointer into a PMD table, or NULL where no such table exists. Fidelity: exact (pgd_offset to pmd_offset; mm_find_pmd
+ * without its test of what the entry holds).
  */
 pmd_t *pmd_find(const struct page_tables *pt, u64 addr);
 /** What pmd_find() does, as one step without a schedule point. Context: nobody else runs until the caller lets them. */
@@ -480,10 +488,15 @@ static inline pmd_t *__pmd_find(const struct page_tables *pt, u64 addr)
 		return NULL;
 	return (pmd_t *)(uintptr_t)(entry & _PAGE_TABLE_MASK) + ((addr >> (PAGE_SHIFT + pt->bits)) & last);
 }
-/** The same, making the tables on the way. Context: takes page_table_lock; may allocate. Return: NULL out of memory. */
+/**
+ * The same, making the tables on the way: allocated first, hung in under page_table_lock if still nobody else has.
+ * Context: mmap_lock; takes page_table_lock; may allocate. Return: NULL out of memory. Fidelity: exact (p4d_alloc, pud_alloc,
+ * pmd_alloc), save that a table takes no frame.
+ */
 pmd_t *pmd_alloc(struct page_tables *pt, u64 addr);
 /**
- * Walks to the next PMD table entry that is not none in [*addr, end).
+ * Walks to the next PMD table entry that is not none in [*addr, end). Fidelity: exact (the loops over pgd_none_or_clear_bad
+ * and below, with pmd_addr_end).
  * On return *addr is the first address covered by that entry that lies in the range. Skips absent upper levels in one step.
  * Return: the entry, or NULL when the range is exhausted.
  */
@@ -496,7 +509,7 @@ static inline u64 pmd_addr_end(const struct page_tables *pt, u64 addr, u64 end)
 	return boundary - 1 < end - 1 ? boundary : end;
 }
 
-/** The lock of the table that holds this PMD. */
+/** The lock of the table that holds this PMD. Fidelity: exact (pmd_lockptr, split locks). */
 spinlock_t *pmd_lockptr(const struct page_tables *pt, const pmd_t *pmdp);
 static inline spinlock_t *pmd_lock(const struct page_tables *pt, const pmd_t *pmdp)
 {
@@ -505,14 +518,14 @@ static inline spinlock_t *pmd_lock(const struct page_tables *pt, const pmd_t *pm
 	spin_lock(ptl);
 	return ptl;
 }
-/** The lock of the table of PTEs that *pmdp points to. */
+/** The lock of the table of PTEs that this PMD points to. Fidelity: exact (pte_lockptr, split locks). */
 spinlock_t *pte_lockptr(const struct page_tables *pt, pmd_t pmd);
 /** The PTE of addr in the table of *pmdp, unlocked. */
 static inline pte_t *pte_offset_map(const struct page_tables *pt, pmd_t pmd, u64 addr)
 {
 	return pmd_pte_table(pmd) + pte_index(pt, addr);
 }
-/** The PTE of addr with its table locked. Context: pmd_table(*pmdp) held stable by the caller. */
+/** The PTE of addr with its table locked. Context: pmd_table(*pmdp) held stable by the caller. Fidelity: exact. */
 pte_t *pte_offset_map_lock(const struct page_tables *pt, pmd_t *pmdp, u64 addr, spinlock_t **ptlp);
 static inline void pte_unmap_unlock(pte_t *ptep, spinlock_t *ptl)
 {
@@ -522,22 +535,26 @@ static inline void pte_unmap_unlock(pte_t *ptep, spinlock_t *ptl)
 
 /**
  * Gives *pmdp a table of PTEs if it has nothing.
- * Context: takes the PMD lock; may allocate.
- * Return: 0 when *pmdp now holds something (a table, or a leaf put there meanwhile), -ENOMEM.
+ * Context: mmap_lock; takes the PMD lock; may allocate.
+ * Return: 0 when *pmdp now holds something (a table, or a leaf put there meanwhile), -ENOMEM. Fidelity: exact.
  */
 int pte_alloc(struct page_tables *pt, pmd_t *pmdp);
-/** A table of PTEs nobody points to yet, all none. Return: NULL out of memory. */
+/** A table of PTEs nobody points to yet, all none. Return: NULL out of memory. Fidelity: simplified, takes no frame. */
 pte_t *pte_alloc_one(struct page_tables *pt);
+/** Gives back such a table, or one that hardware has never seen (a deposit). NULL is fine. Fidelity: simplified as above. */
 void pte_free(struct page_tables *pt, pte_t *table);
-/** Points an empty PMD to a table. Context: the PMD lock is held. */
+/** Points an empty PMD to a table. Context: the PMD lock is held. Fidelity: exact. */
 void pmd_populate(struct page_tables *pt, pmd_t *pmdp, pte_t *table);
-/** Counts tables hung in or taken out by others than pte_alloc (deposit and withdraw). */
+/**
+ * Counts tables hung in or taken out by others than pte_alloc (deposit and withdraw). Fidelity: simplified: by kind, where
+ * 6.1 counts bytes of all in one (pgtables_bytes).
+ */
 void mm_inc_nr_ptes(struct page_tables *pt);
 void mm_dec_nr_ptes(struct page_tables *pt);
 
 /**
  * A huge PMD keeps one unused table of PTEs in store, so that splitting it can never fail for want of memory.
- * Context: the PMD lock is held for both.
+ * Context: the PMD lock is held for both. Fidelity: exact, save for the order in which deposits come back.
  */
 void pgtable_trans_huge_deposit(struct page_tables *pt, pmd_t *pmdp, pte_t *table);
 pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
@@ -565,7 +582,7 @@ void pgtables_take(struct page_tables *pt, u64 start, u64 end, struct pgtables_t
  * there are none here.
  */
 void pgtables_give_back(struct page_tables *pt, struct pgtables_taken *taken);
-/** All three steps, the flush included. */
+/** All three steps, the flush included. Context: as pgtables_take(). Fidelity: simplified (a flush of its own). */
 void free_pgtables(struct page_tables *pt, u64 start, u64 end);
 
 #ifdef __cplusplus
