@@ -29,8 +29,7 @@ static bool set_entry_bits(u64 *entryp, u64 seen, u64 bits)
 {
 	if ((seen & bits) == bits)
 		return true;
-	ps_point(PS_POINT_RMW, entryp);
-	return __atomic_compare_exchange_n(entryp, &seen, seen | bits, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	return cmpxchg(entryp, seen, seen | bits) == seen;
 }
 
 /*

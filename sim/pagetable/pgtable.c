@@ -227,7 +227,7 @@ static void take_level(struct page_tables *pt, u64 *entryp, unsigned int level, 
 		for (i = 0; i < n; i++) {
 			u64 at = base + i * step;
 
-			if (!(table[i] & _PAGE_TABLE) || at + step <= floor || at >= ceiling)
+			if (at + step <= floor || at >= ceiling || !(upper_get(&table[i]) & _PAGE_TABLE))
 				continue;
 			take_level(pt, &table[i], level - 1, at, floor, ceiling, taken);
 		}
@@ -254,7 +254,7 @@ void pgtables_take(struct page_tables *pt, u64 start, u64 end, struct pgtables_t
 	for (i = 0; i < 1U << pt->bits; i++) {
 		u64 at = i * step;
 
-		if (!(pt->pgd[i] & _PAGE_TABLE) || at + step <= start || at >= end)
+		if (at + step <= start || at >= end || !(upper_get(&pt->pgd[i]) & _PAGE_TABLE))
 			continue;
 		take_level(pt, &pt->pgd[i], 2, at, start, end, taken);
 	}
