@@ -20,11 +20,10 @@ struct random_run {
 
 struct random_outcome {
 	bool failed;
-	bool all_served; /* with fail_nth: the run made fewer allocations */
-	u32 line;        /* of the statement that was under way or last ran */
-	char kind
-		[112]; /* what went wrong, without numbers that change from run to run: the same kind is the same fault */
-	char text[640]; /* the same for people */
+	bool all_served;  /* with fail_nth: the run made fewer allocations */
+	u32 line;         /* of the statement that was under way or last ran */
+	char kind[112];   /* what went wrong, without numbers that change from run to run: the same kind is the same fault */
+	char text[640];   /* the same for people */
 };
 
 /** Runs a script in this process. A BUG or a crash ends the process. */

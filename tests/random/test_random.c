@@ -46,8 +46,8 @@ static void tell(const char *what, const char *text, const struct random_run *ru
 
 	print_error("%s: %s\n", what, outcome->text);
 	random_run(small, run, &again);
-	print_error("# smaller after %u runs%s%s, and then: %s\n%s# end\n", runs,
-		    run->generation ? ", generation " : "", run->generation ? run->generation : "", again.text, small);
+	print_error("# smaller after %u runs%s%s, and then: %s\n%s# end\n", runs, run->generation ? ", generation " : "",
+		    run->generation ? run->generation : "", again.text, small);
 	g_free(small);
 }
 
@@ -115,8 +115,7 @@ static void heard_nth(void *arg, u64 number, const struct random_outcome *outcom
 	nth->all_served |= outcome->all_served;
 	if (!outcome->failed || nth->bad++ > 3)
 		return;
-	snprintf(what, sizeof(what), "allocation %lu, line %u", (unsigned long)(1 + (number - 1) * nth->step),
-		 outcome->line);
+	snprintf(what, sizeof(what), "allocation %lu, line %u", (unsigned long)(1 + (number - 1) * nth->step), outcome->line);
 	print_error("%s: %s\n", what, outcome->text);
 }
 
@@ -189,8 +188,7 @@ static void the_shadow_notices_a_lost_word(void **state)
 	(void)state;
 	for (i = 0; i < G_N_ELEMENTS(table); i++) {
 		struct ps_script *script = ps_script_parse(table[i].statement, strlen(table[i].statement), "line");
-		char *text = g_strdup_printf("> %s\n%s", table[i].statement, table[i].bad ? table[i].bad : ""),
-		     *complaint;
+		char *text = g_strdup_printf("> %s\n%s", table[i].statement, table[i].bad ? table[i].bad : ""), *complaint;
 
 		assert_int_equal(script->n, 1);
 		if (table[i].bad) {
@@ -252,8 +250,7 @@ static int write_scripts(const char *dir, u64 first, u64 last, bool for_linux)
 
 	for (number = first; number <= last; number++) {
 		struct random_settings settings = { .number = number, .words = words, .for_linux = for_linux };
-		char *path = g_strdup_printf("%s/%04lu.pgs", dir, (unsigned long)number),
-		     *text = random_script(&settings);
+		char *path = g_strdup_printf("%s/%04lu.pgs", dir, (unsigned long)number), *text = random_script(&settings);
 		GError *error = NULL;
 
 		if (!g_file_set_contents(path, text, -1, &error)) {
