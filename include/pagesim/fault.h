@@ -112,6 +112,14 @@ struct ps_access {
 int ps_mmu_access(u64 addr, bool write, struct ps_access *ret);
 /** The same with the TLB known to have missed or to forbid it: walk first. */
 int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret);
+/**
+ * Loads or stores the first word of the page at addr. Translation and memory are one step against shootdowns, as on a real
+ * CPU: once a flush has returned, no store through the old translation is still to come. ps_mmu_access() leaves memory to
+ * the caller, who gets the same on fibers by going on without a schedule point, and does not get it in the native build.
+ * Context and Return: as ps_mmu_access(). Fidelity: exact (hardware).
+ */
+int ps_mmu_load(u64 addr, u64 *ret_word);
+int ps_mmu_store(u64 addr, u64 word);
 
 /** The page of a file mapping's fault source, which follows the VMA's memory policy. */
 struct ps_page_source;

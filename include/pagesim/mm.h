@@ -17,6 +17,7 @@
 #ifndef PAGESIM_MM_H
 #define PAGESIM_MM_H
 
+#include <pagesim/atomic.h>
 #include <pagesim/interval_tree.h>
 #include <pagesim/list.h>
 #include <pagesim/pgtable.h>
@@ -78,12 +79,11 @@ struct mm_struct {
 	struct page_tables pt;
 	struct rw_semaphore mmap_lock;
 	struct interval_tree_root mm_vmas;
-	struct list_head mmap;           /* the same VMAs, by address */
-	struct vm_area_struct *vmacache; /* last VMA found; a hint, under mmap_lock held either way */
+	struct list_head mmap; /* the same VMAs, by address */
 	int map_count;
-	long rss_stat[NR_MM_COUNTERS]; /* relaxed atomics */
-	int mm_users;                  /* tasks that share it; relaxed atomic */
-	struct list_head mmlist;       /* in the machine's list of address spaces */
+	atomic_long_t rss_stat[NR_MM_COUNTERS];
+	atomic_t mm_users;       /* tasks that share it */
+	struct list_head mmlist; /* in the machine's list of address spaces */
 	struct ps_machine *machine;
 	bool huge_zero;         /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE) */
 	u64 numa_scan_offset;   /* next address the NUMA scanner looks at */
@@ -98,7 +98,7 @@ struct ps_mms {
 	spinlock_t lock;
 	struct page_table_pool *pool;
 	u32 next_asid;
-	long nr_vmas;
+	atomic_long_t nr_vmas;
 };
 
 /** Prepares the machine for address spaces; done once. Return: 0 or -ENOMEM. */
@@ -134,11 +134,11 @@ static inline void mmap_write_downgrade(struct mm_struct *mm)
 
 static inline void add_mm_counter(struct mm_struct *mm, enum mm_counter which, long delta)
 {
-	__atomic_fetch_add(&mm->rss_stat[which], delta, __ATOMIC_RELAXED);
+	atomic_long_add(delta, &mm->rss_stat[which]);
 }
 static inline long get_mm_counter(const struct mm_struct *mm, enum mm_counter which)
 {
-	return __atomic_load_n(&mm->rss_stat[which], __ATOMIC_RELAXED);
+	return atomic_long_read(&mm->rss_stat[which]);
 }
 
 static inline bool vma_is_anonymous(const struct vm_area_struct *vma)
