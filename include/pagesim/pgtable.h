@@ -518,7 +518,6 @@ pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
 unsigned long pgtable_trans_huge_deposits(const pmd_t *pmdp);
 
 /**
-/**
  * Tables taken out of a tree and not yet given back: hardware may be reading them. All zero: none.
  * @start, @end: what to flush, as Linux notes it: the first page that each table covered; start >= end: nothing.
  */

@@ -293,16 +293,16 @@ static void only_what_the_range_touches_is_looked_at(void **state)
 	put_entry(page(128), 0);
 	put_entry(page(255), 0);
 	free_pgd_range(&pt, page(66), page(67), page(64), page(80));
-	assert_int_equal(pt.nr_ptes, 3);
-	assert_int_equal(pt.nr_pmds, 3);
-	assert_int_equal(pt.nr_puds, 4); /* a PUD's table covers 64 pages, more than the gap */
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 3);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 3);
+	assert_int_equal(atomic_long_read(&pt.nr_puds), 4); /* a PUD's table covers 64 pages, more than the gap */
 	free_pgd_range(&pt, page(0), page(1), 0, page(4));
-	assert_int_equal(pt.nr_ptes, 2);
-	assert_int_equal(pt.nr_pmds, 3);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 2);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 3);
 	free_pgd_range(&pt, page(255), page(256), page(192), task_size(&pt));
-	assert_int_equal(pt.nr_ptes, 1);
-	assert_int_equal(pt.nr_pmds, 2);
-	assert_int_equal(pt.nr_puds, 3);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 1);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 2);
+	assert_int_equal(atomic_long_read(&pt.nr_puds), 3);
 	free_pgtables(&pt, 0, task_size(&pt));
 	assert_int_equal(page_table_pool_live(pool), 1);
 }
