@@ -172,13 +172,13 @@ static void a_flush_waits_for_the_walk_under_way(void **state)
 	listen();
 	assert_int_equal(try_load(region, &word), -EFAULT);
 	deaf();
+	ps_task_join(b);
 	assert_true(ear.met);
 	assert_true(ear.done);
 	assert_false(ear.done_before_released);
 	ps_lock_class_stats(scene->rt, MMU_LOCK, &waits);
 	assert_int_equal(waits.waits, 1);
 	assert_int_equal(ps_tlb_probe(&scene->machine->cpus[0].tlb, a->mm->pt.asid, region >> PAGE_SHIFT), 0);
-	ps_task_join(b);
 	ps_task_free(b);
 	expect_sound();
 }
