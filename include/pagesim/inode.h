@@ -210,7 +210,7 @@ void file_extend(struct inode *inode, u64 size);
 
 /**
  * posix_fadvise(DONTNEED) of @start..@end (pages, both included): writing is started, then what is clean and idle
- * goes; what is still being written stays. Return: 0. Fidelity: generic_fadvise with a disk slower than the call.
+ * goes; what is still being written stays. Of a tmpfs: nothing. Return: 0. Fidelity: generic_fadvise with a disk slower than the call.
  */
 int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end);
 

@@ -518,6 +518,9 @@ int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end)
 	bool held = READ_ONCE(inode->hold_writeback);
 	unsigned long failed;
 
+	/* Nothing lies behind a tmpfs that its pages could be read from again. */
+	if (inode->kind == PS_FILE_TMPFS)
+		return 0;
 	/* A disk is slower than what follows: what is being written stays. */
 	WRITE_ONCE(inode->hold_writeback, true);
 	filemap_fdatawrite_range(mapping, start, end, WB_SYNC_NONE);
