@@ -478,7 +478,8 @@ static void migrate(struct generator *g, unsigned int t)
 
 static void mbind(struct generator *g, unsigned int t)
 {
-	static const char *const how[] = { "", "", " move", " move", " move_all", " strict", " move strict", " move_all strict" };
+	static const char *const how[] = { "",          "",        " move",        " move",
+					   " move_all", " strict", " move strict", " move_all strict" };
 	const struct region *x = pick_region(g, t);
 
 	if (x)
@@ -505,10 +506,10 @@ static void madvise_one_of(struct generator *g, unsigned int t, const char *cons
 	range_verb(g, t, "madvise", words[pick(g, n)], true);
 }
 
-#define MADVISE(name, ...)                                                    \
-	static void name(struct generator *g, unsigned int t)                 \
-	{                                                                     \
-		static const char *const words[] = { __VA_ARGS__ };           \
+#define MADVISE(name, ...)                                                      \
+	static void name(struct generator *g, unsigned int t)                   \
+	{                                                                       \
+		static const char *const words[] = { __VA_ARGS__ };             \
 		madvise_one_of(g, t, words, (unsigned int)G_N_ELEMENTS(words)); \
 	}
 MADVISE(madvise_dontneed, " dontneed")
@@ -750,14 +751,17 @@ static void file_verb(struct generator *g, unsigned int t)
 	default:
 		if (has(g, T_TRUNCATE))
 			say(g, "%c truncate %s %lu", name_of(t), path,
-			    (unsigned long)(chance(g, 20) ? 0 : chance(g, 50) ? a : n + pick(g, 5) - 2));
+			    (unsigned long)(chance(g, 20)   ? 0
+					    : chance(g, 50) ? a
+							    : n + pick(g, 5) - 2));
 		return;
 	}
 }
 
 static void caches(struct generator *g, unsigned int t)
 {
-	static const char *const words[] = { "drop_caches 1", "drop_caches 1", "drop_caches 2", "drop_caches 3", "vmstat", "drain" };
+	static const char *const words[] = { "drop_caches 1", "drop_caches 1", "drop_caches 2",
+					     "drop_caches 3", "vmstat",        "drain" };
 
 	(void)t;
 	say(g, "kernel %s", words[pick(g, G_N_ELEMENTS(words))]);

@@ -19,20 +19,20 @@
 #include <pagesim/types.h>
 
 /** Words a build may lack. X(NAME, a statement that shows whether it has them). `r` is a mapped region of task A. */
-#define RANDOM_OPTIONAL_WORDS(X)                               \
-	X(PAGEOUT, "A madvise r pageout")                      \
-	X(COLLAPSE, "A madvise r collapse")                    \
-	X(SWAP, "kernel swap on")                              \
-	X(COMPACT, "kernel compact")                           \
-	X(BALLOON, "kernel balloon +1\nkernel balloon -1")     \
-	X(RECLAIM, "kernel reclaim 0 1")                       \
+#define RANDOM_OPTIONAL_WORDS(X)                                                                 \
+	X(PAGEOUT, "A madvise r pageout")                                                        \
+	X(COLLAPSE, "A madvise r collapse")                                                      \
+	X(SWAP, "kernel swap on")                                                                \
+	X(COMPACT, "kernel compact")                                                             \
+	X(BALLOON, "kernel balloon +1\nkernel balloon -1")                                       \
+	X(RECLAIM, "kernel reclaim 0 1")                                                         \
 	X(WRITEBACK, "A pwrite /d/f[0]\nkernel writeback /d/f begin\nkernel writeback /d/f end") \
-	X(EXCHANGE, "A exchange r[0] with A r[1]")             \
-	X(WEIGHTED, "A mempolicy weighted 0:1")                \
-	X(SET_DEMOTION, "kernel set demotion_enabled 0")       \
-	X(SET_BALANCING, "kernel set numa_balancing 0")        \
-	X(SET_SHMEM, "kernel set shmem_enabled advise")        \
-	X(SET_DEFRAG, "kernel set thp_defrag madvise")         \
+	X(EXCHANGE, "A exchange r[0] with A r[1]")                                               \
+	X(WEIGHTED, "A mempolicy weighted 0:1")                                                  \
+	X(SET_DEMOTION, "kernel set demotion_enabled 0")                                         \
+	X(SET_BALANCING, "kernel set numa_balancing 0")                                          \
+	X(SET_SHMEM, "kernel set shmem_enabled advise")                                          \
+	X(SET_DEFRAG, "kernel set thp_defrag madvise")                                           \
 	X(SET_SWAPPINESS, "kernel set swappiness 60")
 
 /* clang-format off */

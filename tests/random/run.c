@@ -62,7 +62,8 @@ static void hear_bug(void *arg, const struct ps_bug *bug)
 	char kind[sizeof(r->outcome->kind)];
 	const char *file = strrchr(bug->file, '/');
 
-	snprintf(kind, sizeof(kind), "%s %s:%d", bug->kind == PS_BUG ? "BUG" : "WARN", file ? file + 1 : bug->file, bug->line);
+	snprintf(kind, sizeof(kind), "%s %s:%d", bug->kind == PS_BUG ? "BUG" : "WARN", file ? file + 1 : bug->file,
+		 bug->line);
 	fails(r->outcome, kind, "%s: %s%s%s", kind, bug->expr, bug->detail ? ": " : "", bug->detail ? bug->detail : "");
 	if (bug->kind != PS_BUG)
 		return;
@@ -96,8 +97,8 @@ static void expect_empty(struct script_run *r, struct ps_world *world)
 	allocated = (long)ps_mem_allocated_pages(world->machine);
 	ps_task_leave();
 	if (allocated != cached)
-		fails(r->outcome, "pages left", "%ld pages are allocated though all tasks are gone; files have %ld", allocated,
-		      cached);
+		fails(r->outcome, "pages left", "%ld pages are allocated though all tasks are gone; files have %ld",
+		      allocated, cached);
 }
 
 static bool after(void *arg, struct ps_world *world, u32 line)
@@ -158,11 +159,9 @@ void random_run_here(const char *text, const struct random_run *run, struct rand
 	struct ps_script *script = ps_script_parse(text, strlen(text), "script");
 	struct ps_machine_spec *spec = ps_machine_spec_load(machine_of(script), NULL, NULL);
 	struct script_run r = { .run = run, .script = script, .outcome = ret };
-	struct ps_script_settings settings = { .generation = run->generation,
-					       .check = !run->fail_nth,
-					       .print = print,
-					       .after = after,
-					       .arg = &r };
+	struct ps_script_settings settings = {
+		.generation = run->generation, .check = !run->fail_nth, .print = print, .after = after, .arg = &r
+	};
 	struct ps_bug_handler old = ps_bug_set_handler((struct ps_bug_handler){ hear_bug, &r });
 	struct ps_alloc_counts before, behind;
 	GError *error = NULL;
@@ -254,7 +253,8 @@ bool random_run(const char *text, const struct random_run *run, struct random_ou
 }
 
 /* The child's side: a message when a script begins, its outcome when it has ended (or when a BUG ends it: hear_bug()). */
-static void run_some(int fd, u64 first, u64 last, char *(*make)(void *arg, u64 number, struct random_run *ret_run), void *arg)
+static void run_some(int fd, u64 first, u64 last, char *(*make)(void *arg, u64 number, struct random_run *ret_run),
+		     void *arg)
 {
 	u64 number;
 
@@ -346,7 +346,8 @@ static bool fails_alike(const char *text, const struct random_run *run, const ch
 	}
 }
 
-char *random_shrink(const char *text, struct random_run *run, const struct random_outcome *outcome, unsigned int *ret_runs)
+char *random_shrink(const char *text, struct random_run *run, const struct random_outcome *outcome,
+		    unsigned int *ret_runs)
 {
 	char **lines = g_strsplit(text, "\n", -1), *result;
 	unsigned int n = g_strv_length(lines), chunk, i, runs = 0;

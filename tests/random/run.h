@@ -20,10 +20,11 @@ struct random_run {
 
 struct random_outcome {
 	bool failed;
-	bool all_served;  /* with fail_nth: the run made fewer allocations */
-	u32 line;         /* of the statement that was under way or last ran */
-	char kind[112];   /* what went wrong, without numbers that change from run to run: the same kind is the same fault */
-	char text[640];   /* the same for people */
+	bool all_served; /* with fail_nth: the run made fewer allocations */
+	u32 line;        /* of the statement that was under way or last ran */
+	char kind
+		[112]; /* what went wrong, without numbers that change from run to run: the same kind is the same fault */
+	char text[640]; /* the same for people */
 };
 
 /** Runs a script in this process. A BUG or a crash ends the process. */
@@ -47,6 +48,7 @@ void random_run_many(u64 first, u64 last, char *(*make)(void *arg, u64 number, s
  * Return: the script, freed with g_free(); run->fail_nth is the allocation that must fail in it. *@ret_runs: how many were
  * tried.
  */
-char *random_shrink(const char *text, struct random_run *run, const struct random_outcome *outcome, unsigned int *ret_runs);
+char *random_shrink(const char *text, struct random_run *run, const struct random_outcome *outcome,
+		    unsigned int *ret_runs);
 
 #endif

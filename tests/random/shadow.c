@@ -359,7 +359,8 @@ static void do_mmap(struct shadow *s)
 		struct page_state *p = page_of(region, i);
 
 		if (p->kind == MAPPED)
-			complain(s, "page %lu of %s is mapped, yet mmap finds nothing there", (unsigned long)i, st->name);
+			complain(s, "page %lu of %s is mapped, yet mmap finds nothing there", (unsigned long)i,
+				 st->name);
 		memset(p, 0, sizeof(*p));
 		p->kind = MAPPED;
 		p->prot = st->prot;
@@ -428,7 +429,8 @@ static void do_mremap(struct shadow *s, const struct span *from)
 			continue;
 		}
 		if (src->kind == HOLE)
-			complain(s, "mremap moved page %lu of %s, a hole", (unsigned long)(from->first + i), from->region->name);
+			complain(s, "mremap moved page %lu of %s, a hole", (unsigned long)(from->first + i),
+				 from->region->name);
 		*dst = *src;
 		memset(src, 0, sizeof(*src));
 	}
@@ -462,9 +464,9 @@ static void do_madvise(struct shadow *s, const struct span *span)
 				p->maybe_own = false;
 				p->word = zero_word();
 			} else if (!p->object) {
-				p->word.sure = p->word.sure == SURE && !p->word.value ? SURE :
-					       p->word.sure == ANYTHING               ? ANYTHING :
-											OR_ZERO;
+				p->word.sure = p->word.sure == SURE && !p->word.value ? SURE
+					       : p->word.sure == ANYTHING             ? ANYTHING
+										      : OR_ZERO;
 			} else {
 				p->maybe_own |= p->own;
 			}
@@ -538,7 +540,8 @@ static void do_touch(struct shadow *s, const struct span *span)
 			return;
 		}
 		if (access == ACCESS_SEGV || access == ACCESS_BUS) {
-			complain(s, "page %lu of %s does not fault, and should", (unsigned long)number, span->region->name);
+			complain(s, "page %lu of %s does not fault, and should", (unsigned long)number,
+				 span->region->name);
 			return;
 		}
 		if (p->kind != MAPPED) {
@@ -562,7 +565,8 @@ static void do_touch(struct shadow *s, const struct span *span)
 		}
 	}
 	if (s->faulted && !s->complaint)
-		complain(s, "page %lu of %s faults, and was not touched", (unsigned long)s->fault_page, span->region->name);
+		complain(s, "page %lu of %s faults, and was not touched", (unsigned long)s->fault_page,
+			 span->region->name);
 	if (s->st->verb == PS_VERB_CHECK && ((u64)s->ret < least || (u64)s->ret > most))
 		complain(s, "%ld pages hold something else, and %lu%s should", s->ret, (unsigned long)least,
 			 least == most ? "" : " or more");

@@ -191,7 +191,8 @@ static void the_shadow_notices_a_lost_word(void **state)
 	(void)state;
 	for (i = 0; i < G_N_ELEMENTS(table); i++) {
 		struct ps_script *script = ps_script_parse(table[i].statement, strlen(table[i].statement), "line");
-		char *text = g_strdup_printf("> %s\n%s", table[i].statement, table[i].bad ? table[i].bad : ""), *complaint;
+		char *text = g_strdup_printf("> %s\n%s", table[i].statement, table[i].bad ? table[i].bad : ""),
+		     *complaint;
 
 		assert_int_equal(script->n, 1);
 		if (table[i].bad) {
@@ -253,7 +254,8 @@ static int write_scripts(const char *dir, u64 first, u64 last, bool for_linux)
 
 	for (number = first; number <= last; number++) {
 		struct random_settings settings = { .number = number, .words = words, .for_linux = for_linux };
-		char *path = g_strdup_printf("%s/%04lu.pgs", dir, (unsigned long)number), *text = random_script(&settings);
+		char *path = g_strdup_printf("%s/%04lu.pgs", dir, (unsigned long)number),
+		     *text = random_script(&settings);
 		GError *error = NULL;
 
 		if (!g_file_set_contents(path, text, -1, &error)) {
