@@ -1437,7 +1437,7 @@ static void a_page_that_climbs_a_tier_is_promoted(void **state)
 	expect_filled(r, 1, 1);
 }
 
-/* What a hint should not move: file pages of several mappings, dirty file pages, pages in use. The reference is consumed. */
+/* What a hint should not move: program text of several mappings, dirty file pages, pages in use. The reference is consumed. */
 static void some_pages_are_not_moved_for_a_hint(void **state)
 {
 	u64 f = map_file("/d/f", 0, 2, RW, SHARED), r = map_filled(1, 1);
@@ -1452,10 +1452,12 @@ static void some_pages_are_not_moved_for_a_hint(void **state)
 	get_page(page);
 	assert_false(migrate_misplaced_page(page, vma_at(f), 1)); /* dirty */
 	file_fsync(inode);
-	g = map_file("/d/f", 0, 2, RO, SHARED);
+	g = map_file("/d/f", 0, 2, RO | MM_PROT_EXEC, SHARED);
 	load(g);
 	get_page(page);
-	assert_false(migrate_misplaced_page(page, vma_at(f), 1)); /* mapped twice */
+	assert_false(migrate_misplaced_page(page, vma_at(g), 1)); /* text, mapped twice */
+	get_page(page);
+	assert_true(migrate_misplaced_page(page, vma_at(f), 1)); /* mapped twice, but no text where the hint was */
 	page = page_at(f + pages(1));
 	get_page(page);
 	assert_true(migrate_misplaced_page(page, vma_at(f), 1));
