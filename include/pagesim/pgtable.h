@@ -262,7 +262,7 @@ struct page_tables {
 	u32 asid;                     /* tags TLB entries; unique among the machine's address spaces */
 	u8 bits;                      /* index bits a level */
 	struct ps_cpumask cpumask;    /* CPUs that may hold translations of this address space; atomic bits */
-	long nr_ptes;                 /* tables of PTEs, under page_table_lock */
+	long nr_ptes;                 /* tables of PTEs; these three are relaxed atomics */
 	long nr_pmds;
 	long nr_puds;
 };
@@ -479,7 +479,15 @@ pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
 /** Tables deposited with the table that *pmdp lies in. For checks. */
 unsigned long pgtable_trans_huge_deposits(const pmd_t *pmdp);
 
-/** Frees the tables of [start, end) that map nothing. Context: mmap lock for writing; nobody walks there. */
+/**
+ * Frees the tables that [start, end), which maps nothing any more, has left behind: those that lie wholly in
+ * [floor, ceiling), the end of the mapping below and the begin of the one above. Only what [start, end) touches is looked
+ * at: a table exists where there is or was a mapping.
+ * Context: the VMAs of the range are gone from mm and reverse mapping, so nobody walks there.
+ * Fidelity: exact, free_pgd_range(); the tables go at once, as no walker can be left in them.
+ */
+void free_pgd_range(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling);
+/** Frees all tables that lie wholly in [start, end), which maps nothing. Context: as above. */
 void free_pgtables(struct page_tables *pt, u64 start, u64 end);
 
 #ifdef __cplusplus

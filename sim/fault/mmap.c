@@ -385,7 +385,7 @@ static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 s
 		unlink_anon_vmas(vma);
 		vma_unlink_file(vma);
 	}
-	free_pgtables(&mm->pt, floor, ceiling);
+	free_pgd_range(&mm->pt, start, end, floor, ceiling);
 	tlb_finish_mmu(&tlb);
 	list_for_each_entry_safe(vma, safe, detached, vm_link)
 		remove_vma(vma);

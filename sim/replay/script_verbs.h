@@ -43,6 +43,7 @@ enum verb_print {
 	V(MEMPOLICY, mempolicy, PRINT_RET) \
 	V(MBIND, mbind, PRINT_RET) \
 	V(MOVE_PAGES, move_pages, PRINT_OWN) \
+	V(EXCHANGE, exchange, PRINT_OWN) \
 	V(STATUS, status, PRINT_OWN) \
 	V(MIGRATE_PAGES, migrate_pages, PRINT_RET) \
 	V(SPLIT, split, PRINT_RET) \
