@@ -156,7 +156,8 @@ static void check_allocated(struct census *c, struct page *head)
 			violation(c, 18, pfn, "pfn %lu: %ld migration entries, though nobody is at work",
 				  (unsigned long)pfn, m.migration);
 	}
-	if (ps_contents_mode() == PS_CONTENTS_TAG && (m.present || cached)) {
+	/* A page that could not be read in, or written to for want of memory, stays in the cache without contents. */
+	if (ps_contents_mode() == PS_CONTENTS_TAG && (m.present || (cached && PageUptodate(head)))) {
 		for (i = 0; i < compound_nr(head); i++)
 			if (page_word_read(head + i) == PS_CONTENTS_POISON)
 				violation(c, 6, pfn + i, "pfn %lu: in use, but holds what freeing left there",

@@ -285,8 +285,9 @@ static void clear_soft_dirty_range(struct vm_area_struct *vma)
 				if (pte_present(old)) {
 					struct page *page = vm_normal_page(old);
 
-					/* What is pinned may be written by a device at any time: it stays as it is. */
-					if (page && is_cow_mapping(vma->vm_flags) && page_maybe_dma_pinned(page))
+					/* What is pinned and writable a device may write at any time: it stays as it is. */
+					if (page && pte_write(old) && is_cow_mapping(vma->vm_flags) &&
+					    page_maybe_dma_pinned(page))
 						continue;
 					old = ptep_get_and_clear(ptep);
 					set_pte_at(ptep, pte_clear_soft_dirty(pte_wrprotect(old)));

@@ -12,6 +12,7 @@
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
+#include <pagesim/shmem.h>
 #include <pagesim/split.h>
 
 long verb_kernel_drain(struct script_run *run)
@@ -29,7 +30,11 @@ long verb_kernel_drop_caches(struct script_run *run)
 	if (run->st->number & 1)
 		ps_files_drop_pagecache(machine->files);
 	if (run->st->number & 2) {
-		for_each_node_mask(nid, machine->memory_nodes) deferred_split_scan(nid, ULONG_MAX);
+		for_each_node_mask(nid, machine->memory_nodes)
+		{
+			deferred_split_scan(nid, ULONG_MAX);
+			shmem_unused_huge_shrink(machine->files);
+		}
 		shrink_huge_zero_page(machine);
 	}
 	return 0;
