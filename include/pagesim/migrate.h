@@ -28,6 +28,7 @@ extern "C" {
 struct address_space;
 struct mm_struct;
 struct page;
+struct ps_balloon;
 struct ps_machine;
 struct vm_area_struct;
 
@@ -51,8 +52,9 @@ const struct migrate_recipe *ps_generation_at(unsigned int i);
 /** What the engine keeps per machine. */
 struct ps_engines {
 	const struct migrate_recipe *recipe;
-	u64 moved_bytes; /* contents copied */
-	u64 failed[16];  /* pages given up, by ps_migrate_failure */
+	u64 moved_bytes;            /* contents copied */
+	struct ps_balloon *balloon; /* NULL until it is first inflated */
+	u64 failed[16];             /* pages given up, by ps_migrate_failure */
 };
 
 /** Why a page did not move; the report's breakdown of pgmigrate_fail. Units: base pages. */

@@ -21,6 +21,7 @@
 
 #include <pagesim/address_space.h>
 #include <pagesim/alloc.h>
+#include <pagesim/balloon.h>
 #include <pagesim/buffer_head.h>
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
@@ -31,6 +32,7 @@
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
 #include <pagesim/mem.h>
+#include <pagesim/movable.h>
 #include <pagesim/page_alloc.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/page_lock.h>
@@ -112,6 +114,7 @@ int ps_engines_init(struct ps_machine *machine)
 
 void ps_engines_destroy(struct ps_machine *machine)
 {
+	ps_balloon_destroy(machine);
 	ps_free(machine->engines);
 	machine->engines = NULL;
 }
@@ -141,6 +144,10 @@ void putback_movable_pages(struct list_head *list)
 
 	list_for_each_entry_safe(page, next, list, lru) {
 		list_del(&page->lru);
+		if (unlikely(__PageMovable(page))) {
+			putback_movable_page(page);
+			continue;
+		}
 		__mod_node_page_state(page_to_nid(page), isolated_item(page), -thp_nr_pages(page));
 		putback_lru_page(page);
 	}
@@ -384,6 +391,8 @@ static int move_to_new_page(struct page *newpage, struct page *page, enum migrat
 	struct address_space *mapping = page_mapping(page);
 	int error;
 
+	if (unlikely(__PageMovable(page)))
+		return migrate_movable_page(newpage, page, mode);
 	if (!mapping) {
 		error = migrate_page(NULL, newpage, page, mode);
 	} else {
@@ -476,7 +485,7 @@ static int migrate_page_unmap(struct migration *m, struct pair *pair, struct pag
 static int migrate_page_move(struct migration *m, struct pair *pair)
 {
 	struct page *page = pair->q.page, *newpage = pair->newpage;
-	bool was_mapped = pair->q.was_mapped;
+	bool was_mapped = pair->q.was_mapped, is_lru = !__PageMovable(page);
 	int error = -EAGAIN;
 
 	m->why = PS_FAIL_MAPPED;
@@ -484,7 +493,7 @@ static int migrate_page_move(struct migration *m, struct pair *pair)
 		m->why = PS_FAIL_REFERENCES;
 		error = move_to_new_page(newpage, page, m->mode);
 	}
-	if (!error) {
+	if (!error && likely(is_lru)) {
 		/* On its list before it is mapped: an mlocked mapping then finds it there and moves it on. */
 		lru_cache_add(newpage);
 		if (was_mapped)
@@ -504,7 +513,9 @@ static void migrate_page_done(struct migration *m, struct page *page, int error)
 	if (error != -EAGAIN)
 		list_del(&page->lru);
 	if (error == 0) {
-		__mod_node_page_state(page_to_nid(page), isolated_item(page), -thp_nr_pages(page));
+		/* The mark stays until the page is freed, also when its owner has given it up. */
+		if (likely(!__PageMovable(page)))
+			__mod_node_page_state(page_to_nid(page), isolated_item(page), -thp_nr_pages(page));
 		put_page(page);
 	} else if (error != -EAGAIN) {
 		list_add_tail(&page->lru, &m->failed);
@@ -760,7 +771,7 @@ static int migrate_batch(struct migration *m, struct list_head *from, struct bat
 				continue;
 			}
 			page = pair.q.page;
-			if (!error) {
+			if (!error && likely(!__PageMovable(page))) {
 				lru_cache_add(pair.newpage);
 				if (pair.q.was_mapped)
 					lru_add_drain();
@@ -841,6 +852,7 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 			       .mode = mode,
 			       .reason = reason,
 			       .why = PS_FAIL_OTHER };
+	enum ps_time_class before = ps_work_begin(PS_TIME_MIGRATE);
 	int ret;
 
 	trace_mm_migrate_pages_start(mode, reason);
@@ -873,6 +885,7 @@ int migrate_pages(struct list_head *from, new_page_t get_new_page, free_page_t p
 			       0, mode, reason);
 	if (ret_succeeded)
 		*ret_succeeded = m.nr_succeeded;
+	ps_work_end(before);
 	return ret;
 }
 

@@ -147,6 +147,7 @@ out:
 
 long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned int flags)
 {
+	enum ps_time_class before = ps_work_begin(flags & MM_CP_PROT_NUMA ? PS_TIME_SCAN : PS_TIME_SYSCALL);
 	pgprot_t prot = flags & MM_CP_PROT_NUMA ? PAGE_NONE : vma->vm_page_prot;
 	struct page_tables *pt = &vma->vm_mm->pt;
 	long pages = 0, huge = 0;
@@ -174,8 +175,7 @@ long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned 
 		}
 		if (pmd_table(pmdp_get(pmd)))
 			pages += change_pte_range(vma, pmd, addr, next, prot, flags);
-		ps_charge((next - addr) / PAGE_SIZE * this_machine()->costs.scan_pte_ns,
-			  flags & MM_CP_PROT_NUMA ? PS_TIME_SCAN : PS_TIME_SYSCALL);
+		ps_charge_work((next - addr) / PAGE_SIZE * this_machine()->costs.scan_pte_ns);
 		addr = next;
 		cond_resched();
 	}
@@ -183,6 +183,7 @@ long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned 
 		flush_tlb_range(pt, start, end);
 	if (huge)
 		count_vm_events(NUMA_HUGE_PTE_UPDATES, huge);
+	ps_work_end(before);
 	return pages;
 }
 

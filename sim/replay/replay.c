@@ -143,6 +143,7 @@ bool replay_due(struct ps_replay *r)
 	struct task_struct *task = current;
 
 	cond_resched();
+	ps_take_ipis();
 	if (unlikely(task->now >= r->policy_next)) {
 		r->policy_next = ps_policy_tick(r->policy);
 		g_array_index(r->tasks, struct replay_task, r->entered).next_tick = r->policy_next;
@@ -195,6 +196,7 @@ struct replay_task *replay_enter(struct ps_replay *r, u32 number)
 	r->entered = number;
 	r->policy_next = t->next_tick;
 	pace(r, r->trace_time);
+	ps_take_ipis();
 	return t;
 }
 

@@ -4,6 +4,10 @@
  */
 #include "replay/script_run.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include <pagesim/balloon.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
@@ -30,6 +34,17 @@ long verb_kernel_drop_caches(struct script_run *run)
 		shrink_huge_zero_page(machine);
 	}
 	return 0;
+}
+
+/* Fewer pages than asked for, in either direction, is an error to the script, like the host would take it. */
+long verb_kernel_balloon(struct script_run *run)
+{
+	long nr = run->st->pages;
+	long done = nr < 0 ? ps_balloon_deflate((unsigned long)-nr) : ps_balloon_inflate((unsigned long)nr);
+
+	if (done < 0)
+		return done;
+	return done == labs(nr) ? 0 : nr < 0 ? -EINVAL : -ENOMEM;
 }
 
 long verb_kernel_nodes(struct script_run *run)

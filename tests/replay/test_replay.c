@@ -184,6 +184,82 @@ static void threads_share_memory_and_switches_cost(void **state)
 	}
 }
 
+/*
+ * Two threads on two CPUs; the first unmaps a page that both have used.
+ *
+ *   CPU 0  task 0   w1 ......... munmap ── shootdown ──┐
+ *   CPU 1  task 1        r1 ...................... interrupted, r1
+ *
+ * Expect the sender's time in `syscall`, the victim's in `interrupt`, and both in the time that elapsed.
+ */
+static void who_is_interrupted_loses_time(void **state)
+{
+	static const char body[] = START MAP4 "@0 0\n 100 w1\n 101 w1\n@1 0 thread other=1 pid=1 tid=2\n@1 1\n 100 r1\n"
+					      "@2 0 munmap at=101+1\n@2 1\n 100 r1\n 100 r1\n";
+	struct ps_report with, without;
+	struct ps_machine_spec *spec = scene_spec(1024, 0);
+
+	scene_report(spec, NULL, "accesses", body, &without);
+	spec->costs.tlb_flush_page_ns = 7;
+	spec->costs.tlb_shootdown_ns = 500;
+	spec->costs.tlb_ipi_received_ns = 300;
+	scene_report(spec, NULL, "accesses", body, &with);
+	assert_int_equal(with.tlb_interrupts, 1);
+	assert_int_equal(without.program.ns[PS_TIME_INTERRUPT], 0);
+	assert_int_equal(with.program.ns[PS_TIME_INTERRUPT], 300);
+	assert_int_equal(with.program.ns[PS_TIME_SYSCALL], without.program.ns[PS_TIME_SYSCALL] + 507);
+	assert_int_equal(with.program.ns[PS_TIME_MIGRATE], 0);
+	assert_int_equal(with.elapsed_ns, without.elapsed_ns + 507 + 300);
+	ps_report_destroy(&without);
+	ps_report_destroy(&with);
+}
+
+/* Shoots at CPU 0 when the program has run for a while. */
+static void shoot(void *arg)
+{
+	const struct ps_cpumask *cpus = arg;
+
+	ps_sleep_until(2000);
+	current->cpu = 1;
+	ps_tlb_shootdown(cpus, 1, 0x100, 1);
+}
+
+/*
+ * A kernel thread shoots at the program's CPU in the middle of a batch of records that all hit the TLB: the program leaves
+ * its fast path only when its quantum is over. Expect: it has lost the time there and then, before the next batch.
+ */
+static void an_interrupt_in_the_middle_of_a_batch_is_felt_in_it(void **state)
+{
+	struct ps_machine_spec *spec = scene_spec(1024, 0);
+	struct ps_cpumask cpus = { { 1 } };
+	struct ps_trace_batch batch = { .n = 100 };
+	u64 vpn[100];
+	u32 meta[100];
+	GError *error = NULL;
+	struct ps_replay *replay;
+	struct task_struct *shooter;
+
+	spec->costs.tlb_ipi_received_ns = 300;
+	replay = ps_replay_new(spec, NULL, &error);
+	assert_null(error);
+	for (int i = 0; i < 100; i++) {
+		vpn[i] = 0x100;
+		meta[i] = ps_meta_data(1, 0, false);
+	}
+	batch.vpn = vpn;
+	batch.meta = meta;
+	assert_true(ps_replay_batch(replay, &batch, &error));
+	ps_task_enter(ps_replay_world(replay)->boot);
+	shooter = ps_task_new(ps_replay_world(replay)->rt, "shooter", shoot, &cpus);
+	ps_task_leave();
+	assert_non_null(shooter);
+	assert_int_equal(ps_replay_task(replay, 0)->time[PS_TIME_INTERRUPT], 0);
+	assert_true(ps_replay_batch(replay, &batch, &error));
+	assert_int_equal(ps_replay_task(replay, 0)->time[PS_TIME_INTERRUPT], 300);
+	assert_true(ps_task_ended(shooter));
+	ps_replay_free(replay);
+}
+
 static void exec_empties_the_address_space(void **state)
 {
 	struct ps_replay *replay;
@@ -665,6 +741,8 @@ int main(void)
 		cmocka_unit_test_teardown(recorded_time_is_waited_for, scene_nothing_left),
 		cmocka_unit_test_teardown(fork_copies_on_write_and_time_is_one_line, scene_nothing_left),
 		cmocka_unit_test_teardown(threads_share_memory_and_switches_cost, scene_nothing_left),
+		cmocka_unit_test_teardown(who_is_interrupted_loses_time, scene_nothing_left),
+		cmocka_unit_test_teardown(an_interrupt_in_the_middle_of_a_batch_is_felt_in_it, scene_nothing_left),
 		cmocka_unit_test_teardown(exec_empties_the_address_space, scene_nothing_left),
 		cmocka_unit_test_teardown(brk_moves_the_end_of_the_heap, scene_nothing_left),
 		cmocka_unit_test_teardown(mremap_moves_grows_and_shrinks, scene_nothing_left),
