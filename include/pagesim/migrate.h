@@ -108,12 +108,19 @@ void putback_movable_pages(struct list_head *list);
 /** The a_ops of the kernel's own kinds of file. Return: 0, -EAGAIN. Context: both pages locked, old unmapped. */
 int migrate_page(struct address_space *mapping, struct page *newpage, struct page *page, enum migrate_mode mode);
 int buffer_migrate_page(struct address_space *mapping, struct page *newpage, struct page *page, enum migrate_mode mode);
+int buffer_migrate_page_norefs(struct address_space *mapping, struct page *newpage, struct page *page,
+			       enum migrate_mode mode);
 /** Mapping, index and references; then flags; then contents. */
 int migrate_page_move_mapping(struct address_space *mapping, struct page *newpage, struct page *page, int extra_count);
 void migrate_page_states(struct page *newpage, struct page *page);
 void migrate_page_copy(struct page *newpage, struct page *page);
 
-/** Moves one page a hint fault found on the wrong node; consumes the reference. Return: true if it moved. */
+/**
+ * Moves one page a hint fault found on the wrong node; consumes the reference.
+ * @vma: where the fault was. A page of a file that several processes map stays if that mapping can be executed, and so does a
+ * dirty one.
+ * Context: mmap_lock, no page locked; may sleep. Return: true if it moved. Fidelity: exact, migrate_misplaced_page().
+ */
 bool migrate_misplaced_page(struct page *page, struct vm_area_struct *vma, nid_t nid);
 
 /* ---- system calls; all take mmap_lock and drain the LRU batches */

@@ -98,8 +98,8 @@ extern "C" {
 #define PS_VM_EVENTS(X)                                                                                     \
 	X(PGPGIN, pgpgin, 0)                                                                                \
 	X(PGPGOUT, pgpgout, 0)                                                                              \
-	X(PSWPIN, pswpin, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                                            \
-	X(PSWPOUT, pswpout, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                                          \
+	X(PSWPIN, pswpin, PS_VMSTAT_WATCHED)                                                                \
+	X(PSWPOUT, pswpout, PS_VMSTAT_WATCHED)                                                              \
 	X(PGALLOC_DMA, pgalloc_dma, PS_VMSTAT_UNMOVED)                                                      \
 	X(PGALLOC_DMA32, pgalloc_dma32, PS_VMSTAT_UNMOVED)                                                  \
 	X(PGALLOC_NORMAL, pgalloc_normal, 0)                                                                \
@@ -190,7 +190,7 @@ extern "C" {
 	X(THP_SPLIT_PUD, thp_split_pud, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                              \
 	X(THP_ZERO_PAGE_ALLOC, thp_zero_page_alloc, PS_VMSTAT_WATCHED)                                      \
 	X(THP_ZERO_PAGE_ALLOC_FAILED, thp_zero_page_alloc_failed, PS_VMSTAT_WATCHED)                        \
-	X(THP_SWPOUT, thp_swpout, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                                    \
+	X(THP_SWPOUT, thp_swpout, PS_VMSTAT_WATCHED)                                                        \
 	X(THP_SWPOUT_FALLBACK, thp_swpout_fallback, PS_VMSTAT_WATCHED)                                      \
 	X(BALLOON_INFLATE, balloon_inflate, PS_VMSTAT_WATCHED)                                              \
 	X(BALLOON_DEFLATE, balloon_deflate, PS_VMSTAT_WATCHED)                                              \

@@ -109,7 +109,7 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 static long change_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, pgprot_t prot, unsigned int flags)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
-	spinlock_t *ptl = pmd_trans_huge_lock(vma, pmd);
+	spinlock_t *ptl = __pmd_trans_huge_lock(vma, pmd);
 	long ret = 1;
 	pmd_t old;
 
@@ -218,7 +218,7 @@ static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 
 
 int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot)
 {
-	u64 want = (prot & MM_PROT_READ ? VM_READ : 0) | (prot & MM_PROT_WRITE ? VM_WRITE : 0);
+	u64 want = calc_vm_prot_bits(prot);
 	struct vm_area_struct *vma;
 	u64 end, at;
 	int error = -ENOMEM;
@@ -240,6 +240,10 @@ int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot)
 
 		error = -ENOMEM;
 		if (!vma || vma->vm_start > at)
+			break;
+		/* VM_MAYREAD, VM_MAYWRITE and VM_MAYEXEC lie four bits above what they allow. */
+		error = -EACCES;
+		if (want & ~(vma->vm_flags >> 4))
 			break;
 		next = ps_min(vma->vm_end, end);
 		error = mprotect_fixup(&vma, at, next, (vma->vm_flags & ~VM_ACCESS_FLAGS) | want);

@@ -195,14 +195,14 @@ static bool run_statement(struct script_run *run)
 	if (run->st->verb != PS_VERB_KERNEL_VMSTAT)
 		script_print_counters(run, &now, &run->last);
 	run->last = now;
+	flush(run);
+	if (run->settings->after && !run->settings->after(run->settings->arg, run->world, run->st->line))
+		return false;
 	if (run->settings->check)
 		check(run);
-	if (run->error) {
+	if (run->error)
 		g_string_append_printf(run->out, "%s\n", run->error->message);
-		return false;
-	}
-	flush(run);
-	return !run->settings->after || run->settings->after(run->settings->arg, run->world, run->st->line);
+	return !run->error;
 }
 
 bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec *spec,
@@ -241,10 +241,17 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 		g_string_append_printf(run.out, "> %s\n%s\n", script->error_text, script->error->message);
 		run.error = g_error_copy(script->error);
 	}
-	flush(&run);
 	while (run.actors->len)
 		script_end_actor(&run, g_ptr_array_index(run.actors, run.actors->len - 1));
 	script_policy_end(&run);
+	/* What nobody gave up is a leak now that nobody is left. */
+	if (!run.error && run.settings->check && run.st) {
+		settle(&run);
+		check(&run);
+		if (run.error)
+			g_string_append_printf(run.out, "%s\n", run.error->message);
+	}
+	flush(&run);
 	ps_world_free(run.world);
 	g_ptr_array_free(run.actors, TRUE);
 	g_ptr_array_free(run.slots, TRUE);

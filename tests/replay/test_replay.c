@@ -518,6 +518,76 @@ static void hot_path_does_what_the_model_does(void **state)
 	}
 }
 
+/* ---- protection */
+
+/*
+ * Pages that NUMA balancing moved while a program on node 1 read a file that another one, on node 0, maps as well. 15
+ * of them: as many as leave the first toucher's LRU batch by themselves.
+ */
+static u64 moved_to_reader(unsigned int prot)
+{
+	struct ps_replay_settings settings = { .placement = PS_PLACE_SPREAD,
+					       .policy = "numa-balancing,scan_delay=10,scan_period_min=20" };
+	struct ps_machine_spec *spec = scene_spec(1024, 1024);
+	GString *body = g_string_new(START "@0 1 start other=- pid=2 tid=2 name=/bin/reader\n");
+	struct ps_report r;
+	u64 moved;
+
+	spec->cpu_node[1] = 1;
+	for (int nid = 0; nid < 2; nid++) {
+		spec->read_latency[1][nid] = nid ? 100 : 300;
+		spec->write_latency[1][nid] = nid ? 150 : 450;
+		spec->read_bandwidth[1][nid] = spec->write_bandwidth[1][nid] = 100000000000;
+	}
+	for (int task = 0; task < 2; task++)
+		g_string_append_printf(body, "@0 %d mmap at=200+15 prot=%u flags=1 offset=0 name=/lib/x\n", task, prot);
+	for (int i = 0; i < 15; i++)
+		g_string_append_printf(body, "@0 0\n %x r1\n", 0x200 + i);
+	for (int ms = 1; ms < 100; ms++) {
+		g_string_append_printf(body, "@%d+4000000 1\n", ms * 4000000); /* 1 ms of other instructions */
+		for (int i = 0; i < 15; i++)
+			g_string_append_printf(body, " %x r1\n", 0x200 + i);
+	}
+	scene_report(spec, &settings, "instructions", body->str, &r);
+	assert_int_equal(r.ignored_events + r.refused_accesses, 0);
+	moved = scene_counter(&r, "numa_pages_migrated");
+	assert_int_equal(scene_counter(&r, "numa_hint_faults"),
+			 prot & PS_PROT_EXEC ? scene_counter(&r, "numa_hint_faults") : 15);
+	g_string_free(body, TRUE);
+	ps_report_destroy(&r);
+	return moved;
+}
+
+/*
+ *   CPU 0 (node 0): maps 15 pages of a file, touches them first ──┐
+ *   CPU 1 (node 1): maps them, too, and reads them all the time ──┴── page cache on node 0
+ *
+ * Expect: what is only data comes to its reader; what could be the text of a shared library stays where it is, since a
+ * recorded PROT_EXEC is VM_EXEC here.
+ */
+static void shared_text_is_not_moved_to_its_reader(void **state)
+{
+	(void)state;
+	assert_int_equal(moved_to_reader(PS_PROT_READ | PS_PROT_WRITE), 15);
+	assert_int_equal(moved_to_reader(PS_PROT_READ | PS_PROT_WRITE | PS_PROT_EXEC), 0);
+}
+
+/* Text that may only be executed can be fetched and so be read here; it cannot be written. */
+static void text_that_may_only_run_is_readable(void **state)
+{
+	struct ps_report r;
+
+	(void)state;
+	scene_report(scene_spec(1024, 1024), NULL, "accesses",
+		     START "@0 0 mmap at=100+4 prot=4 flags=0 offset=0 name=/lib/x\n@0 0\n 100 x3\n 101 w1\n"
+			   "@4 0 mprotect at=100+4 prot=1\n@4 0 mprotect at=100+2 prot=5\n@4 0\n 101 x1\n 102 r1\n",
+		     &r);
+	assert_int_equal(r.fetches, 4);
+	assert_int_equal(r.refused_accesses, 1);
+	assert_int_equal(r.ignored_events, 0);
+	ps_report_destroy(&r);
+}
+
 /* ---- intervals */
 
 /* Rows of 10 us: they begin where the last ended, and add up to the whole. */
@@ -749,6 +819,8 @@ int main(void)
 		cmocka_unit_test_teardown(mapping_moved_next_to_itself_becomes_one, scene_nothing_left),
 		cmocka_unit_test_teardown(no_more_is_populated_than_there_is, scene_nothing_left),
 		cmocka_unit_test_teardown(protection_and_advice, scene_nothing_left),
+		cmocka_unit_test_teardown(shared_text_is_not_moved_to_its_reader, scene_nothing_left),
+		cmocka_unit_test_teardown(text_that_may_only_run_is_readable, scene_nothing_left),
 		cmocka_unit_test_teardown(accesses_alone_are_a_trace, scene_nothing_left),
 		cmocka_unit_test_teardown(files_are_as_long_as_what_is_done_to_them, scene_nothing_left),
 		cmocka_unit_test_teardown(hot_path_does_what_the_model_does, scene_nothing_left),
