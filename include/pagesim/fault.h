@@ -54,7 +54,7 @@ const char *ps_fault_kind_name(enum ps_fault_kind kind);
 
 /** How huge pages are used: /sys/kernel/mm/transparent_hugepage. */
 enum thp_mode { THP_MADVISE, THP_ALWAYS, THP_NEVER };
-enum thp_defrag { THP_DEFRAG_MADVISE, THP_DEFRAG_ALWAYS, THP_DEFRAG_DEFER, THP_DEFRAG_NEVER };
+enum thp_defrag { THP_DEFRAG_MADVISE, THP_DEFRAG_ALWAYS, THP_DEFRAG_DEFER, THP_DEFRAG_NEVER, THP_DEFRAG_DEFER_MADVISE };
 
 /** What NUMA balancing decides about; set by a policy, NULL functions mean no. */
 struct numa_hooks {
