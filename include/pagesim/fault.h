@@ -54,7 +54,7 @@ const char *ps_fault_kind_name(enum ps_fault_kind kind);
 
 /** How huge pages are used: /sys/kernel/mm/transparent_hugepage. */
 enum thp_mode { THP_MADVISE, THP_ALWAYS, THP_NEVER };
-enum thp_defrag { THP_DEFRAG_MADVISE, THP_DEFRAG_ALWAYS, THP_DEFRAG_DEFER, THP_DEFRAG_NEVER };
+enum thp_defrag { THP_DEFRAG_MADVISE, THP_DEFRAG_ALWAYS, THP_DEFRAG_DEFER, THP_DEFRAG_NEVER, THP_DEFRAG_DEFER_MADVISE };
 
 /** What NUMA balancing decides about; set by a policy, NULL functions mean no. */
 struct numa_hooks {
@@ -122,6 +122,14 @@ struct ps_access {
 int ps_mmu_access(u64 addr, bool write, struct ps_access *ret);
 /** The same with the TLB known to have missed or to forbid it: walk first. Fidelity: as above. */
 int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret);
+/**
+ * Loads or stores the first word of the page at addr. Translation and memory are one step against shootdowns, as on a real
+ * CPU: once a flush has returned, no store through the old translation is still to come. ps_mmu_access() leaves memory to
+ * the caller, who gets the same on fibers by going on without a schedule point, and does not get it in the native build.
+ * Context and Return: as ps_mmu_access(). Fidelity: exact (hardware).
+ */
+int ps_mmu_load(u64 addr, u64 *ret_word);
+int ps_mmu_store(u64 addr, u64 word);
 
 struct ps_page_source;
 /**

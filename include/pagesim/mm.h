@@ -18,6 +18,7 @@
 #ifndef PAGESIM_MM_H
 #define PAGESIM_MM_H
 
+#include <pagesim/atomic.h>
 #include <pagesim/interval_tree.h>
 #include <pagesim/list.h>
 #include <pagesim/pgtable.h>
@@ -84,12 +85,11 @@ struct mm_struct {
 	struct rw_semaphore mmap_lock;
 	struct interval_tree_root mm_vmas; /* mmap_lock */
 	struct list_head mmap;             /* the same VMAs, by address; mmap_lock */
-	struct vm_area_struct *vmacache;   /* last VMA found; a hint, under mmap_lock held either way */
 	int map_count;                     /* VMAs; mmap_lock */
-	long rss_stat[NR_MM_COUNTERS];     /* relaxed atomics */
-	int mm_users;                      /* tasks that share it; relaxed atomic */
-	struct list_head mmlist;           /* in the machine's list of address spaces; ps_mms.lock */
-	struct ps_machine *machine;        /* never changes */
+	atomic_long_t rss_stat[NR_MM_COUNTERS];
+	atomic_t mm_users;          /* tasks that share it */
+	struct list_head mmlist;    /* in the machine's list of address spaces; ps_mms.lock */
+	struct ps_machine *machine; /* never changes */
 	bool huge_zero; /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE); as ps_faults.huge_zero_page */
 	/* The NUMA scanner's. One thread scans at a time: who moved numa_next_scan on, before it does anything that sleeps. */
 	u64 numa_scan_offset;   /* next address to be looked at */
@@ -104,7 +104,7 @@ struct ps_mms {
 	spinlock_t lock;
 	struct page_table_pool *pool; /* has a lock of its own */
 	u32 next_asid;                /* lock */
-	long nr_vmas;                 /* relaxed atomic */
+	atomic_long_t nr_vmas;
 };
 
 /** Prepares the machine for address spaces; done once. Return: 0 or -ENOMEM. */
@@ -140,11 +140,11 @@ static inline void mmap_write_downgrade(struct mm_struct *mm)
 
 static inline void add_mm_counter(struct mm_struct *mm, enum mm_counter which, long delta)
 {
-	__atomic_fetch_add(&mm->rss_stat[which], delta, __ATOMIC_RELAXED);
+	atomic_long_add(delta, &mm->rss_stat[which]);
 }
 static inline long get_mm_counter(const struct mm_struct *mm, enum mm_counter which)
 {
-	return __atomic_load_n(&mm->rss_stat[which], __ATOMIC_RELAXED);
+	return atomic_long_read(&mm->rss_stat[which]);
 }
 
 static inline bool vma_is_anonymous(const struct vm_area_struct *vma)

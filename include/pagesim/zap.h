@@ -22,9 +22,10 @@ struct page;
 
 #define MMU_GATHER_PAGES 128
 
-/** Pages unmapped but not yet released, and the range to be flushed. */
+/** Pages unmapped but not yet released, tables taken out but not yet given back, and the range to be flushed. Private. */
 struct mmu_gather {
 	struct mm_struct *mm;
+	struct pgtables_taken tables;
 	u64 start, end;   /* touched so far; start >= end: nothing */
 	bool force_flush; /* a dirty file page was unmapped: flush before its lock holder cleans it */
 	unsigned int nr;
@@ -39,6 +40,8 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm);
 /** Flushes and releases what was collected; the gather may be used again. */
 void tlb_flush_mmu(struct mmu_gather *tlb);
 void tlb_finish_mmu(struct mmu_gather *tlb);
+/** Takes page tables out, which go when the gather is flushed. Arguments and context: as pgtables_take(). */
+void tlb_remove_tables(struct mmu_gather *tlb, u64 start, u64 end, u64 floor, u64 ceiling);
 
 /** Which pages of the range to spare. All zero: none. */
 struct zap_details {

@@ -48,7 +48,7 @@ const char *ps_fault_kind_name(enum ps_fault_kind kind)
 
 void fault_count(enum ps_fault_kind kind)
 {
-	__atomic_fetch_add(&this_machine()->faults->count[kind], 1, __ATOMIC_RELAXED);
+	ps_stat_add(&this_machine()->faults->count[kind], 1);
 }
 
 static void cache_inode_free(struct inode *inode)

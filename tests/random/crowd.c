@@ -789,7 +789,9 @@ static void populate_crowd(struct crowd *c)
 			m->task = new_fiber(c, "member", (int)ps_rng_below(&rng, c->world->machine->nr_cpus),
 					    member_main, m);
 			m->task->mm = c->mm[p];
+			ps_task_enter(c->world->boot);
 			mmget(c->mm[p]);
+			ps_task_leave();
 		}
 	}
 }
