@@ -6,8 +6,8 @@
  *          └─ miss ─> walk ── entry allows it ──> set accessed/dirty, fill the TLB
  *                          └─ no ──> fault: find the VMA, mmap_lock for reading, handle_mm_fault(), try again
  *
- * Fidelity: exact against mm/memory.c and mm/huge_memory.c of 6.1 for anonymous, file, copy-on-write, THP, migration-entry
- * and NUMA hint faults; no userfaultfd, no KSM; swap-in is not in this slice.
+ * Fidelity: exact against mm/memory.c and mm/huge_memory.c of 6.1 for anonymous, file, copy-on-write, THP, swap,
+ * migration-entry and NUMA hint faults; no userfaultfd, no KSM, no readahead of swap.
  *
  * Layer: fault
  */
@@ -49,6 +49,7 @@ enum ps_fault_kind {
 	PS_FAULT_THP,       /* mapped a huge page */
 	PS_FAULT_HINT,      /* NUMA hint fault */
 	PS_FAULT_MIGRATION, /* waited for a migration entry */
+	PS_FAULT_SWAP,      /* brought back from swap */
 	PS_NR_FAULT_KINDS,
 };
 const char *ps_fault_kind_name(enum ps_fault_kind kind);
@@ -116,6 +117,13 @@ int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret);
 /** The page of a file mapping's fault source, which follows the VMA's memory policy. */
 struct ps_page_source;
 void ps_vma_page_source(struct vm_area_struct *vma, struct ps_page_source *ret_source);
+
+/**
+ * swapoff(2): brings everything back that is in swap, then takes the area away.
+ * Context: a current task without an address space lock; may sleep. Return: 0; -EINVAL (swap is off), -ENOMEM (swap is on as
+ * before, some of it brought back). Fidelity: exact; swapoff(), try_to_unuse().
+ */
+int ps_swapoff(struct ps_machine *machine);
 
 /** Faults in [start, end): write faults where the VMA is writable and private. Return: 0, -ENOMEM, -EFAULT. */
 int populate_vma_page_range(struct vm_area_struct *vma, u64 start, u64 end);

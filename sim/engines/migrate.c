@@ -39,6 +39,7 @@
 #include <pagesim/pagemap.h>
 #include <pagesim/runtime.h>
 #include <pagesim/split.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/tracepoint.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
@@ -175,6 +176,7 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	int nr = (int)compound_nr(page);
 	nid_t from = page_to_nid(page), to = page_to_nid(newpage);
 	bool dirty;
+	int i;
 
 	if (!mapping) {
 		/* Anonymous: nobody can find it but through its mappings, which are gone, or by its frame number. */
@@ -187,7 +189,9 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 		return 0;
 	}
 
-	XA_STATE(xas, &mapping->i_pages, page_to_pgoff(page));
+	swp_entry_t swap = page_swap_entry(page);
+	bool swapcache = PageSwapCache(page);
+	XA_STATE(xas, &mapping->i_pages, swapcache ? swp_offset(swap) : page_to_pgoff(page));
 
 	xas_lock(&xas);
 	xas_load(&xas);
@@ -201,6 +205,11 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	page_ref_add(newpage, nr);
 	if (PageSwapBacked(page))
 		__SetPageSwapBacked(newpage);
+	if (swapcache) {
+		SetPageSwapCache(newpage);
+		for (i = 0; i < nr; i++)
+			set_page_private(newpage + i, page_private(page + i));
+	}
 	/* Dirty moves while the references are frozen and the new page cannot be found, so that tags and flag agree. */
 	dirty = PageDirty(page);
 	if (dirty) {
@@ -208,6 +217,11 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 		SetPageDirty(newpage);
 	}
 	xas_store(&xas, newpage);
+	/* The swap cache has an entry of its own for each slot. */
+	for (i = 1; swapcache && i < nr; i++) {
+		xas_set(&xas, swp_offset(swap) + (u64)i);
+		xas_store(&xas, newpage);
+	}
 	page_ref_unfreeze(page, expected - nr);
 	xas_unlock(&xas);
 
@@ -215,7 +229,10 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	if (page_zone(page) != page_zone(newpage)) {
 		__mod_node_page_state(from, NR_FILE_PAGES, -nr);
 		__mod_node_page_state(to, NR_FILE_PAGES, nr);
-		if (PageSwapBacked(page)) {
+		if (swapcache) {
+			__mod_node_page_state(from, NR_SWAPCACHE, -nr);
+			__mod_node_page_state(to, NR_SWAPCACHE, nr);
+		} else if (PageSwapBacked(page)) {
 			__mod_node_page_state(from, NR_SHMEM, -nr);
 			__mod_node_page_state(to, NR_SHMEM, nr);
 			if (PageTransHuge(page)) {
@@ -243,6 +260,7 @@ static void copy_flag(struct page *newpage, struct page *page, unsigned int flag
 void migrate_page_states(struct page *newpage, struct page *page)
 {
 	struct ps_faults *faults = this_machine()->faults;
+	unsigned long i;
 	int cpupid;
 
 	if (PageError(page))
@@ -257,7 +275,7 @@ void migrate_page_states(struct page *newpage, struct page *page)
 		SetPageUnevictable(newpage);
 	if (PageWorkingset(page))
 		SetPageWorkingset(newpage);
-	if (!PageAnon(page))
+	if (!PageAnon(page) && !PageSwapCache(page))
 		copy_flag(newpage, page, PG_checked);
 	/* For anonymous pages the bit means AnonExclusive, which mapping them again sets. */
 	if (!PageAnon(page) && PageMappedToDisk(page))
@@ -276,6 +294,11 @@ void migrate_page_states(struct page *newpage, struct page *page)
 	/* The source's last reference finds PG_writeback clear; readahead marks move. */
 	if (!PageAnon(page))
 		copy_flag(newpage, page, PG_readahead);
+	if (PageSwapCache(page)) {
+		ClearPageSwapCache(page);
+		for (i = 0; i < compound_nr(page); i++)
+			set_page_private(page + i, 0);
+	}
 }
 
 static void charge_copy(struct page *newpage, struct page *page)

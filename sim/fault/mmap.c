@@ -461,6 +461,16 @@ void mmget(struct mm_struct *mm)
 	__atomic_fetch_add(&mm->mm_users, 1, __ATOMIC_RELAXED);
 }
 
+bool mmget_not_zero(struct mm_struct *mm)
+{
+	int users = __atomic_load_n(&mm->mm_users, __ATOMIC_RELAXED);
+
+	while (users && !__atomic_compare_exchange_n(&mm->mm_users, &users, users + 1, false, __ATOMIC_ACQUIRE,
+						     __ATOMIC_RELAXED))
+		;
+	return users != 0;
+}
+
 void mmput(struct mm_struct *mm)
 {
 	if (__atomic_sub_fetch(&mm->mm_users, 1, __ATOMIC_ACQ_REL))

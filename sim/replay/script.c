@@ -28,6 +28,7 @@
 #include <pagesim/mmzone.h>
 #include <pagesim/page_ref.h>
 #include <pagesim/split.h>
+#include <pagesim/swap.h>
 #include <pagesim/trace_text.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/world.h>
@@ -474,6 +475,7 @@ static const struct {
 	{ PS_ADVICE_DOFORK, PS_MADV_DOFORK },
 	{ PS_ADVICE_COLD, PS_MADV_COLD },
 	{ PS_ADVICE_FREE, PS_MADV_FREE },
+	{ PS_ADVICE_PAGEOUT, PS_MADV_PAGEOUT },
 };
 
 struct madvise_arg {
@@ -955,6 +957,16 @@ static long k_drop_caches(struct run *run)
 	return 0;
 }
 
+/* The guest of the transcripts has a compressed disk of this size. */
+#define SCRIPT_SWAP_BYTES (256ull << 20)
+
+static long k_swap(struct run *run)
+{
+	struct ps_machine *machine = run->world->machine;
+
+	return run->st->on ? ps_swapon(machine, SCRIPT_SWAP_BYTES) : ps_swapoff(machine);
+}
+
 static long k_nodes(struct run *run)
 {
 	struct ps_machine *machine = run->world->machine;
@@ -1069,6 +1081,7 @@ static const struct {
 	[PS_VERB_SMAPS] = { v_smaps, PRINT_OWN },
 	[PS_VERB_KERNEL_DRAIN] = { k_drain, PRINT_ERROR },
 	[PS_VERB_KERNEL_DROP_CACHES] = { k_drop_caches, PRINT_ERROR },
+	[PS_VERB_KERNEL_SWAP] = { k_swap, PRINT_ERROR },
 	[PS_VERB_KERNEL_NODES] = { k_nodes, PRINT_OWN },
 	[PS_VERB_KERNEL_VMSTAT] = { k_vmstat, PRINT_OWN },
 	[PS_VERB_KERNEL_SET] = { k_set, PRINT_ERROR },
@@ -1273,6 +1286,14 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 	/* A script begins with the settings of the guest the transcripts were recorded on. */
 	run.world->machine->files->tmpfs_huge = SHMEM_HUGE_ADVISE;
 	run.world->machine->files->shmem_enabled = SHMEM_HUGE_ADVISE;
+	ps_task_enter(run.world->boot);
+	failed = ps_swapon(run.world->machine, SCRIPT_SWAP_BYTES);
+	ps_task_leave();
+	if (failed) {
+		ps_world_free(run.world);
+		g_set_error(error, SCRIPT_ERROR, 0, "%s: out of memory", script->name);
+		return false;
+	}
 	run.actors = g_ptr_array_new();
 	run.slots = g_ptr_array_new_with_free_func(g_free);
 	run.out = g_string_new(NULL);
