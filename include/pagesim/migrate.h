@@ -28,6 +28,7 @@ extern "C" {
 struct address_space;
 struct mm_struct;
 struct page;
+struct ps_balloon;
 struct ps_machine;
 struct vm_area_struct;
 
@@ -51,8 +52,9 @@ const struct migrate_recipe *ps_generation_at(unsigned int i);
 /** What the engine keeps per machine. */
 struct ps_engines {
 	const struct migrate_recipe *recipe;
-	u64 moved_bytes; /* contents copied */
-	u64 failed[16];  /* pages given up, by ps_migrate_failure */
+	u64 moved_bytes;            /* contents copied */
+	struct ps_balloon *balloon; /* NULL until it is first inflated */
+	u64 failed[16];             /* pages given up, by ps_migrate_failure */
 };
 
 /** Why a page did not move; the report's breakdown of pgmigrate_fail. Units: base pages. */
@@ -106,12 +108,19 @@ void putback_movable_pages(struct list_head *list);
 /** The a_ops of the kernel's own kinds of file. Return: 0, -EAGAIN. Context: both pages locked, old unmapped. */
 int migrate_page(struct address_space *mapping, struct page *newpage, struct page *page, enum migrate_mode mode);
 int buffer_migrate_page(struct address_space *mapping, struct page *newpage, struct page *page, enum migrate_mode mode);
+int buffer_migrate_page_norefs(struct address_space *mapping, struct page *newpage, struct page *page,
+			       enum migrate_mode mode);
 /** Mapping, index and references; then flags; then contents. */
 int migrate_page_move_mapping(struct address_space *mapping, struct page *newpage, struct page *page, int extra_count);
 void migrate_page_states(struct page *newpage, struct page *page);
 void migrate_page_copy(struct page *newpage, struct page *page);
 
-/** Moves one page a hint fault found on the wrong node; consumes the reference. Return: true if it moved. */
+/**
+ * Moves one page a hint fault found on the wrong node; consumes the reference.
+ * @vma: where the fault was. A page of a file that several processes map stays if that mapping can be executed, and so does a
+ * dirty one.
+ * Context: mmap_lock, no page locked; may sleep. Return: true if it moved. Fidelity: exact, migrate_misplaced_page().
+ */
 bool migrate_misplaced_page(struct page *page, struct vm_area_struct *vma, nid_t nid);
 
 /* ---- system calls; all take mmap_lock and drain the LRU batches */

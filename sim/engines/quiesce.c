@@ -27,22 +27,25 @@ int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, b
 	if (PageWriteback(page)) {
 		/* Only a caller who may wait for devices may wait for this one. */
 		if (mode != MIGRATE_SYNC && mode != MIGRATE_SYNC_NO_COPY) {
+			q->writeback = true;
 			unlock_page(page);
 			return -EBUSY;
 		}
 		if (!force) {
+			q->writeback = true;
 			unlock_page(page);
 			return -EAGAIN;
 		}
 		wait_on_page_writeback(page);
 	}
-	/*
-	 * Once unmapped, the page no longer keeps its anon_vma alive, and the entries are found through it. No hold means that
-	 * the page is not mapped, and with the lock held nobody can map it again.
-	 */
-	if (PageAnon(page))
-		q->anon_vma = page_get_anon_vma(page);
+	quiesce_hold(q, page);
 	return 0;
+}
+
+void quiesce_hold(struct quiesce *q, struct page *page)
+{
+	/* No hold means that the page is not mapped, and with the lock held nobody can map it again. */
+	*q = (struct quiesce){ .page = page, .anon_vma = PageAnon(page) ? page_get_anon_vma(page) : NULL };
 }
 
 void quiesce_unmap(struct quiesce *q, struct tlb_batch *batch)

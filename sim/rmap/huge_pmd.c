@@ -226,15 +226,17 @@ void vma_adjust_trans_huge(struct vm_area_struct *vma, u64 start, u64 end)
 	split_if_inside(vma, end);
 }
 
-spinlock_t *pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd)
+spinlock_t *__pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd)
 {
-	spinlock_t *ptl;
+	spinlock_t *ptl = pmd_lock(&vma->vm_mm->pt, pmd);
 
-	if (!pmd_leaf_or_swap(pmdp_get(pmd)))
-		return NULL;
-	ptl = pmd_lock(&vma->vm_mm->pt, pmd);
 	if (likely(pmd_leaf_or_swap(*pmd)))
 		return ptl;
 	spin_unlock(ptl);
 	return NULL;
+}
+
+spinlock_t *pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd)
+{
+	return pmd_leaf_or_swap(pmdp_get(pmd)) ? __pmd_trans_huge_lock(vma, pmd) : NULL;
 }

@@ -407,7 +407,7 @@ static bool visit(struct page *page, struct vm_area_struct *vma, struct rmap_wal
 
 	if (addr == U64_MAX)
 		return true;
-	ps_charge(this_machine()->costs.rmap_step_ns, PS_TIME_MIGRATE);
+	ps_charge_work(this_machine()->costs.rmap_step_ns);
 	if (!control->rmap_one(page, vma, addr, control->arg))
 		return false;
 	return !control->done || !control->done(page);
