@@ -66,6 +66,13 @@ int shmem_unuse(struct inode *inode, const struct ps_page_source *source);
 /** Reads what of @start..@end - 1 is in swap into the swap cache. Fidelity: exact, force_shm_swapin_readahead. */
 void shmem_swapin_readahead(struct inode *inode, pgoff_t start, pgoff_t end, swap_alloc_t alloc, void *arg);
 
+/**
+ * Splits the huge pages that reach beyond the end of their tmpfs file, and gives back what lies there; the others stay, for
+ * the next time. Context: may sleep. Return: pages split. Fidelity: exact, shmem_unused_huge_shrink; here the mount and the
+ * shared anonymous memory have one list.
+ */
+unsigned long shmem_unused_huge_shrink(struct ps_files *files);
+
 /** True for pages of this kind of file. */
 bool shmem_mapping(const struct address_space *mapping);
 

@@ -21,9 +21,11 @@
  * The size is looked at twice: before anything, and after the page was added, because truncation may have come between;
  * who adds a page beyond the end takes it out again.
  *
- * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd, no list of huge pages that stick out
- * beyond the end of their file (the unused-huge shrinker), and no list of the files that have something in swap: swapoff
- * asks all of them.
+ * A huge page of which more than one small page lies beyond the end of the file is memory that nobody can use: its file is
+ * remembered, and when caches are dropped the page at its end is split (shmem_unused_huge_shrink).
+ *
+ * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd, and no list of the files that have
+ * something in swap: swapoff asks all of them. Memory pressure alone does not split what sticks out.
  */
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
@@ -352,6 +354,78 @@ static struct page *shmem_alloc_page(struct inode *inode, pgoff_t index, unsigne
 	return page;
 }
 
+static void note_sticking_out(struct inode *inode)
+{
+	struct ps_files *files = inode->files;
+
+	spin_lock(&files->lock);
+	if (list_empty(&inode->i_shrink))
+		list_add_tail(&inode->i_shrink, &files->sticking_out);
+	spin_unlock(&files->lock);
+}
+
+/* Splits the page at the end of the file. Return: false to try again later. */
+static bool split_at_end(struct inode *inode, unsigned long *split)
+{
+	const pgoff_t end = i_size_read(inode) >> PAGE_SHIFT;
+	struct page *page = find_get_page(inode->i_mapping, end & ~((pgoff_t)HPAGE_PMD_NR - 1));
+	int error;
+
+	if (!page)
+		return true;
+	if (!PageTransHuge(page)) {
+		put_page(page);
+		return true;
+	}
+	if (!trylock_page(page)) {
+		put_page(page);
+		return false;
+	}
+	error = inode->files->hooks.split_page ? inode->files->hooks.split_page(page) : -EBUSY;
+	unlock_page(page);
+	put_page(page);
+	*split += !error;
+	return !error;
+}
+
+unsigned long shmem_unused_huge_shrink(struct ps_files *files)
+{
+	const u64 huge_mask = ((u64)HPAGE_PMD_NR << PAGE_SHIFT) - 1;
+	struct list_head list;
+	struct inode *inode, *next;
+	unsigned long split = 0;
+
+	INIT_LIST_HEAD(&list);
+	spin_lock(&files->lock);
+	list_for_each_entry_safe(inode, next, &files->sticking_out, i_shrink) {
+		u64 size = i_size_read(inode);
+
+		/* Dying, or nothing sticks out any more. */
+		if (((size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1)) == ((size + huge_mask) & ~huge_mask) ||
+		    !atomic_inc_not_zero(&inode->i_count))
+			list_del_init(&inode->i_shrink);
+		else
+			list_move(&inode->i_shrink, &list);
+	}
+	while (!list_empty(&list)) {
+		bool done;
+
+		inode = list_first_entry(&list, struct inode, i_shrink);
+		spin_unlock(&files->lock);
+		done = split_at_end(inode, &split);
+		spin_lock(&files->lock);
+		if (done)
+			list_del_init(&inode->i_shrink);
+		else
+			list_move(&inode->i_shrink, &files->sticking_out);
+		spin_unlock(&files->lock);
+		iput(inode);
+		spin_lock(&files->lock);
+	}
+	spin_unlock(&files->lock);
+	return split;
+}
+
 int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum shmem_huge_hint hint,
 		   const struct ps_page_source *source, struct page **ret_page)
 {
@@ -413,6 +487,8 @@ repeat:
 	}
 	lru_cache_add(page);
 	added = true;
+	if (compound_nr(page) > 1 && i_size_pages(inode) < first + compound_nr(page) - 1)
+		note_sticking_out(inode);
 	/* Fresh pages of fallocate stay not uptodate: undo can tell them. */
 	if (sgp == SGP_FALLOC)
 		sgp = SGP_WRITE;

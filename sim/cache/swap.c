@@ -552,7 +552,7 @@ static int device_write(struct ps_swap *swap, struct page *page)
 			return -EIO;
 		memcpy((void *)(uintptr_t)swap->data[offset + i], page_address(page + i), PAGE_SIZE);
 	}
-	__atomic_fetch_add(&swap->pages_written, nr, __ATOMIC_RELAXED);
+	ps_stat_add(&swap->pages_written, nr);
 	return 0;
 }
 
@@ -648,7 +648,7 @@ void swap_readpage(struct page *page)
 	VM_BUG_ON_PAGE(PageCompound(page), page);
 	device_read(swap, page);
 	ps_charge(swap->read_ns, PS_TIME_FAULT);
-	__atomic_fetch_add(&swap->pages_read, 1, __ATOMIC_RELAXED);
+	ps_stat_add(&swap->pages_read, 1);
 	count_vm_event(PSWPIN);
 	SetPageUptodate(page);
 	unlock_page(page);

@@ -30,6 +30,7 @@ static struct mappings count_mappings(struct census *c, struct page *head)
 	unsigned long nr = compound_nr(head), i;
 	pfn_t pfn = page_to_pfn(head);
 	struct mappings m = { 0 };
+	int mapped = 0;
 
 	for (i = 0; i < nr; i++) {
 		const struct sight *sight = sight_find(c, pfn + i);
@@ -38,6 +39,7 @@ static struct mappings count_mappings(struct census *c, struct page *head)
 		if (page_has_type(head + i) ? ptes != 0 : atomic_read(&head[i]._mapcount) + 1 != ptes)
 			violation(c, 4, pfn + i, "pfn %lu: _mapcount says %d PTEs, %d map it", (unsigned long)(pfn + i),
 				  atomic_read(&head[i]._mapcount) + 1, ptes);
+		mapped += atomic_read(&head[i]._mapcount) >= 0;
 		if (i && pmds)
 			violation(c, 4, pfn + i, "pfn %lu: a PMD maps a tail", (unsigned long)(pfn + i));
 		m.present += ptes + pmds;
@@ -50,6 +52,10 @@ static struct mappings count_mappings(struct census *c, struct page *head)
 		if (head_compound_mapcount(head) != pmds)
 			violation(c, 4, pfn, "pfn %lu: compound_mapcount says %d PMDs, %d map it", (unsigned long)pfn,
 				  head_compound_mapcount(head), pmds);
+		mapped += head_compound_mapcount(head) ? COMPOUND_MAPPED : 0;
+		if (head_nr_pages_mapped(head) != mapped)
+			violation(c, 4, pfn, "pfn %lu: nr_pages_mapped is %#x, the counts it sums up say %#x",
+				  (unsigned long)pfn, (unsigned int)head_nr_pages_mapped(head), (unsigned int)mapped);
 	}
 	return m;
 }
@@ -151,7 +157,8 @@ static void check_allocated(struct census *c, struct page *head)
 			violation(c, 18, pfn, "pfn %lu: %ld migration entries, though nobody is at work",
 				  (unsigned long)pfn, m.migration);
 	}
-	if (ps_contents_mode() == PS_CONTENTS_TAG && (m.present || cached)) {
+	/* A page that could not be read in, or written to for want of memory, stays in the cache without contents. */
+	if (ps_contents_mode() == PS_CONTENTS_TAG && (m.present || (cached && PageUptodate(head)))) {
 		for (i = 0; i < compound_nr(head); i++)
 			if (page_word_read(head + i) == PS_CONTENTS_POISON)
 				violation(c, 6, pfn + i, "pfn %lu: in use, but holds what freeing left there",

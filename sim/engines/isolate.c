@@ -14,7 +14,7 @@
 
 #include "engines/isolate.h"
 
-static void count_isolated(struct page *page, long pages)
+void count_isolated(struct page *page, long pages)
 {
 	__mod_node_page_state(page_to_nid(page), page_is_file_lru(page) ? NR_ISOLATED_FILE : NR_ISOLATED_ANON, pages);
 }

@@ -8,6 +8,12 @@
 #include <pagesim/migrate.h>
 
 /**
+ * Adds to nr_isolated_anon or nr_isolated_file, whichever the page is, of its node. @pages: base pages, signed.
+ * Context: the page is isolated. Fidelity: exact.
+ */
+void count_isolated(struct page *page, long pages);
+
+/**
  * Nobody wants the page back: it leaves its list, is no longer counted as isolated and loses the isolator's reference.
  * Context: the page is isolated; may free it. Fidelity: exact, the end of unmap_and_move().
  */

@@ -178,7 +178,7 @@ static void charge_copy(struct page *newpage, struct page *page)
 	ps_charge(ps_copy_ns(machine, numa_node_id(), from, to, bytes), PS_TIME_COPY);
 	ps_node_read(machine, from, bytes);
 	ps_node_written(machine, to, bytes);
-	__atomic_fetch_add(&machine->engines->moved_bytes, bytes, __ATOMIC_RELAXED);
+	ps_stat_add(&machine->engines->moved_bytes, bytes);
 }
 
 void migrate_page_copy(struct page *newpage, struct page *page)

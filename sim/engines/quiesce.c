@@ -13,7 +13,7 @@
 #include <pagesim/task.h>
 #include <pagesim/writeback.h>
 
-int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
+static int lock_and_hold(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force, bool second)
 {
 	*q = (struct quiesce){ .page = page };
 	if (!trylock_page(page)) {
@@ -22,7 +22,10 @@ int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, b
 		/* Who reclaims for an allocation may hold page locks itself: it must not wait for one. */
 		if (current->flags & PF_MEMALLOC)
 			return -EAGAIN;
-		lock_page(page);
+		if (second)
+			lock_page_nested(page);
+		else
+			lock_page(page);
 	}
 	if (PageWriteback(page)) {
 		/* Only a caller who may wait for devices may wait for this one. */
@@ -40,6 +43,16 @@ int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, b
 	}
 	quiesce_hold(q, page);
 	return 0;
+}
+
+int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
+{
+	return lock_and_hold(q, page, mode, force, false);
+}
+
+int quiesce_lock_second(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
+{
+	return lock_and_hold(q, page, mode, force, true);
 }
 
 void quiesce_hold(struct quiesce *q, struct page *page)

@@ -45,6 +45,9 @@ struct quiesce {
  */
 int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force);
 
+/** The same with another page locked, in an order that everybody keeps who locks both: by frame number. */
+int quiesce_lock_second(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force);
+
 /** Step 3 for a page that the caller has locked: then quiesce_unlock() is his too. Fidelity: exact, page_get_anon_vma(). */
 void quiesce_hold(struct quiesce *q, struct page *page);
 

@@ -69,6 +69,11 @@ static int follow(struct vm_area_struct *vma, u64 addr, unsigned int flags, stru
 			spin_unlock(ptl);
 			return no_page(vma, flags, ret_page);
 		}
+		/* Like a hole; a small entry without access (below) is no error. */
+		if (pmd_protnone(top)) {
+			spin_unlock(ptl);
+			return no_page(vma, flags, ret_page);
+		}
 		if (is_huge_zero_pmd(top)) {
 			error = flags & FOLL_DUMP ? -EFAULT : 0;
 			if (!error && !(flags & FOLL_WRITE))

@@ -357,7 +357,7 @@ static int try_to_unuse(struct ps_swap *swap)
 	struct mm_struct *mm = NULL;
 	int error = 0;
 
-	ps_vma_page_source(NULL, &source);
+	ps_policy_page_source(&source);
 	/* Somebody may be between unmapping and writing, or between fork's two entries: until no slot is used, go round. */
 	while (swap_next_used(swap, 0)) {
 		if (machine->files)

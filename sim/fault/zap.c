@@ -21,6 +21,7 @@
 void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 {
 	tlb->mm = mm;
+	tlb->tables = (struct pgtables_taken){ NULL, 0, 0 };
 	tlb->start = U64_MAX;
 	tlb->end = 0;
 	tlb->force_flush = false;
@@ -42,6 +43,13 @@ static void tlb_flush_only(struct mmu_gather *tlb)
 	tlb->force_flush = false;
 }
 
+void tlb_remove_tables(struct mmu_gather *tlb, u64 start, u64 end, u64 floor, u64 ceiling)
+{
+	pgtables_take(&tlb->mm->pt, start, end, floor, ceiling, &tlb->tables);
+	if (tlb->tables.first)
+		tlb_note(tlb, tlb->tables.start, tlb->tables.end - tlb->tables.start);
+}
+
 void tlb_flush_mmu(struct mmu_gather *tlb)
 {
 	unsigned int i;
@@ -49,6 +57,7 @@ void tlb_flush_mmu(struct mmu_gather *tlb)
 	tlb_flush_only(tlb);
 	for (i = 0; i < tlb->nr; i++)
 		free_swap_cache(tlb->pages[i]);
+	pgtables_give_back(&tlb->mm->pt, &tlb->tables);
 	release_pages(tlb->pages, (int)tlb->nr);
 	tlb->nr = 0;
 }

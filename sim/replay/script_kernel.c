@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The words addressed to the kernel.
+ * The words addressed to the kernel; its settings are in script_set.c.
  */
 #include "replay/script_run.h"
 
@@ -12,6 +12,8 @@
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
+#include <pagesim/reclaim.h>
+#include <pagesim/shmem.h>
 #include <pagesim/split.h>
 #include <pagesim/swap.h>
 
@@ -30,7 +32,11 @@ long verb_kernel_drop_caches(struct script_run *run)
 	if (run->st->number & 1)
 		ps_files_drop_pagecache(machine->files);
 	if (run->st->number & 2) {
-		for_each_node_mask(nid, machine->memory_nodes) deferred_split_scan(nid, ULONG_MAX);
+		for_each_node_mask(nid, machine->memory_nodes)
+		{
+			deferred_split_scan(nid, ULONG_MAX);
+			shmem_unused_huge_shrink(machine->files);
+		}
 		shrink_huge_zero_page(machine);
 	}
 	return 0;
@@ -87,26 +93,14 @@ long verb_kernel_vmstat(struct script_run *run)
 	return 0;
 }
 
-long verb_kernel_set(struct script_run *run)
+/* Takes pages from a node as an allocation that finds it full would. */
+long verb_kernel_reclaim(struct script_run *run)
 {
-	struct ps_faults *faults = run->world->machine->faults;
-	const char *name = run->st->name, *word = run->st->word;
+	struct ps_machine *machine = run->world->machine;
 
-	if (!strcmp(name, "autodrain")) {
-		run->no_autodrain = !strcmp(word, "0");
-	} else if (!strcmp(name, "thp_enabled")) {
-		if (!strcmp(word, "always"))
-			faults->thp_enabled = THP_ALWAYS;
-		else if (!strcmp(word, "madvise"))
-			faults->thp_enabled = THP_MADVISE;
-		else if (!strcmp(word, "never"))
-			faults->thp_enabled = THP_NEVER;
-		else
-			return -EINVAL;
-	} else if (!strcmp(name, "use_zero_page")) {
-		faults->no_zero_page = !strcmp(word, "0");
-	} else {
-		script_fail(run, "setting '%s' is not in this build yet", name);
-	}
+	if (run->st->node < 0 || (unsigned int)run->st->node >= machine->nr_nodes ||
+	    !node_isset(run->st->node, machine->memory_nodes))
+		return -EINVAL;
+	ps_reclaim_node(run->st->node, (unsigned long)run->st->number);
 	return 0;
 }

@@ -4,10 +4,14 @@
  */
 #include "replay/script_run.h"
 
+#include <pagesim/alloc.h>
 #include <pagesim/errname.h>
+#include <pagesim/exchange.h>
 #include <pagesim/mempolicy.h>
 #include <pagesim/migrate.h>
 #include <pagesim/split.h>
+
+#include "base/grow.h"
 
 static void get_nodes(const struct ps_node_list *list, nodemask_t *ret)
 {
@@ -78,22 +82,31 @@ long verb_mbind(struct script_run *run)
 	return script_each(&span, mbind_one, &arg);
 }
 
-static void append_status(GString *out, const char *prefix, const struct ps_move *moves, const struct script_span *span)
+static int status_at(const int *first, size_t stride, u64 i)
+{
+	return *(const int *)((const char *)first + i * stride);
+}
+
+/* The statuses of the pages of a span: one every @stride bytes. */
+static void append_status(GString *out, const char *prefix, const int *first, size_t stride,
+			  const struct script_span *span)
 {
 	u64 start = 0, i;
 
 	for (i = 1; i <= span->n; i++) {
-		if (i < span->n && moves[i].status == moves[start].status)
+		int status = status_at(first, stride, start);
+
+		if (i < span->n && status_at(first, stride, i) == status)
 			continue;
 		g_string_append_c(out, ' ');
 		script_append_pages(out, prefix, span->first + start * span->step, span->first + (i - 1) * span->step,
 				    span->step);
-		if (moves[start].status == PS_STATUS_UNSET)
+		if (status == PS_STATUS_UNSET)
 			g_string_append(out, "=unset");
-		else if (moves[start].status < 0)
-			g_string_append_printf(out, "=-%s", ps_errno_name(-moves[start].status));
+		else if (status < 0)
+			g_string_append_printf(out, "=-%s", ps_errno_name(-status));
 		else
-			g_string_append_printf(out, "=%d", moves[start].status);
+			g_string_append_printf(out, "=%d", status);
 		start = i;
 	}
 }
@@ -101,39 +114,46 @@ static void append_status(GString *out, const char *prefix, const struct ps_move
 static long move_pages(struct script_run *run, bool query)
 {
 	const struct ps_statement *st = run->st;
-	GArray *moves = g_array_new(FALSE, FALSE, sizeof(struct ps_move));
-	struct script_span *spans = g_new(struct script_span, st->n_items);
+	struct script_span *spans = ps_calloc(st->n_items, sizeof(*spans));
+	struct ps_grow moves = { 0 };
 	u64 base = 0;
 	long ret = 0;
 	u32 i;
 
+	if (!spans)
+		script_fail(run, "out of memory");
 	for (i = 0; i < st->n_items && !run->error; i++) {
 		u64 k;
 
 		if (!script_get_span(run, &st->items[i].range, &spans[i]))
 			break;
+		if (!ps_grow_reserve(&moves, spans[i].n, sizeof(struct ps_move))) {
+			script_fail(run, "out of memory");
+			break;
+		}
 		for (k = 0; k < spans[i].n; k++) {
 			struct ps_move move = { .addr = script_span_addr(&spans[i], k),
 						.node = st->items[i].node,
 						.status = PS_STATUS_UNSET };
 
-			g_array_append_val(moves, move);
+			ps_grow_add(&moves, &move, sizeof(move));
 		}
 	}
 	if (!run->error) {
-		struct ps_move *array = (struct ps_move *)(void *)moves->data;
+		struct ps_move *array = moves.data;
 
-		ret = ps_move_pages(script_mm(run), array, moves->len, query, st->all);
+		ret = ps_move_pages(script_mm(run), array, moves.n, query, st->all);
 		script_print_result(run, ret);
 		g_string_append(run->out, "  status:");
 		for (i = 0; i < st->n_items; i++) {
-			append_status(run->out, st->n_items > 1 ? spans[i].name : "", array + base, &spans[i]);
+			append_status(run->out, st->n_items > 1 ? spans[i].name : "", &array[base].status,
+				      sizeof(*array), &spans[i]);
 			base += spans[i].n;
 		}
 		g_string_append_c(run->out, '\n');
 	}
-	g_free(spans);
-	g_array_free(moves, TRUE);
+	ps_free(spans);
+	ps_grow_free(&moves);
 	return ret;
 }
 
@@ -145,6 +165,49 @@ long verb_move_pages(struct script_run *run)
 long verb_status(struct script_run *run)
 {
 	return move_pages(run, true);
+}
+
+long verb_exchange(struct script_run *run)
+{
+	static const enum migrate_mode modes[] = { [PS_EXCHANGE_ASYNC] = MIGRATE_ASYNC,
+						   [PS_EXCHANGE_SYNC_LIGHT] = MIGRATE_SYNC_LIGHT,
+						   [PS_EXCHANGE_SYNC] = MIGRATE_SYNC };
+	struct script_actor *self = run->actor, *other = script_find_actor(run, run->st->name);
+	struct script_span from, to;
+	struct ps_exchange *pairs;
+	long ret = 0;
+	u64 i;
+
+	if (!other) {
+		script_fail(run, "there is no task %s", run->st->name);
+		return 0;
+	}
+	if (!script_get_range(run, &from))
+		return 0;
+	run->actor = other;
+	if (script_get_span(run, &run->st->other, &to) && from.n != to.n)
+		script_fail(run,
+			    "expected as many pages on both sides, found %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT,
+			    from.n, to.n);
+	run->actor = self;
+	if (run->error)
+		return 0;
+	pairs = ps_alloc(from.n * sizeof(*pairs));
+	if (!pairs) {
+		script_fail(run, "out of memory");
+		return 0;
+	}
+	for (i = 0; i < from.n; i++)
+		pairs[i] = (struct ps_exchange){ .from = script_span_addr(&from, i),
+						 .to = script_span_addr(&to, i),
+						 .status = PS_STATUS_UNSET };
+	ret = ps_exchange_pages(script_mm(run), other->task->mm, pairs, from.n, modes[run->st->mode], false);
+	script_print_result(run, ret);
+	g_string_append(run->out, "  status:");
+	append_status(run->out, "", &pairs[0].status, sizeof(*pairs), &from);
+	g_string_append_c(run->out, '\n');
+	ps_free(pairs);
+	return ret;
 }
 
 long verb_migrate_pages(struct script_run *run)

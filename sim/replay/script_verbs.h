@@ -8,6 +8,7 @@
  *   script_map.c     address space  script_file.c     files
  *   script_touch.c   accesses       script_look.c     show, smaps
  *   script_place.c   nodes, split   script_kernel.c   the kernel's words
+ *                                   script_set.c      its settings
  *
  * A verb of the language that has no line is not in this build and says so.
  */
@@ -43,6 +44,7 @@ enum verb_print {
 	V(MEMPOLICY, mempolicy, PRINT_RET) \
 	V(MBIND, mbind, PRINT_RET) \
 	V(MOVE_PAGES, move_pages, PRINT_OWN) \
+	V(EXCHANGE, exchange, PRINT_OWN) \
 	V(STATUS, status, PRINT_OWN) \
 	V(MIGRATE_PAGES, migrate_pages, PRINT_RET) \
 	V(SPLIT, split, PRINT_RET) \
@@ -63,6 +65,7 @@ enum verb_print {
 	V(KERNEL_SWAP, kernel_swap, PRINT_ERROR) \
 	V(KERNEL_NODES, kernel_nodes, PRINT_OWN) \
 	V(KERNEL_VMSTAT, kernel_vmstat, PRINT_OWN) \
+	V(KERNEL_RECLAIM, kernel_reclaim, PRINT_ERROR) \
 	V(KERNEL_SET, kernel_set, PRINT_ERROR)
 
 struct script_run;

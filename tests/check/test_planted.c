@@ -722,13 +722,13 @@ static void back_into_the_file_tree(struct wound *w)
 
 static void miscount_tables(struct wound *w)
 {
-	mm_a(w)->pt.nr_ptes++;
+	mm_inc_nr_ptes(&mm_a(w)->pt);
 	w->where = "PTE tables counted";
 }
 
 static void count_tables_right(struct wound *w)
 {
-	mm_a(w)->pt.nr_ptes--;
+	mm_dec_nr_ptes(&mm_a(w)->pt);
 }
 
 static void entry_outside_every_vma(struct wound *w)
