@@ -104,10 +104,12 @@ static void execute_verb(struct script_run *run, struct task_struct *task)
 	}
 	ps_task_enter(task);
 	wait_for_time(run);
+	run->executing = task;
 	if (!run->no_autodrain && verbs[verb].print == PRINT_OWN)
 		lru_add_drain_all();
 	ret = verbs[verb].execute(run);
 	script_tick(run);
+	run->executing = NULL;
 	ps_task_leave();
 	if (run->error)
 		return;
@@ -250,6 +252,9 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 		g_string_append_printf(run.out, "> %s\n%s\n", script->error_text, script->error->message);
 		run.error = g_error_copy(script->error);
 	}
+	ps_task_enter(run.world->boot);
+	script_writeback_end(&run);
+	ps_task_leave();
 	while (run.actors->len)
 		script_end_actor(&run, g_ptr_array_index(run.actors, run.actors->len - 1));
 	script_policy_end(&run);

@@ -65,6 +65,8 @@ struct script_run {
 	ps_ns_t origin;                 /* virtual time at which the script began: what @TIME counts from */
 	struct ps_policy *policy;       /* NUMA balancing, while it is on */
 	struct ps_policy_settings numa; /* its numbers, as far as they were set */
+	GPtrArray *writing;             /* of struct inode, held: files under writeback; NULL before the first */
+	struct task_struct *executing;  /* who is inside a statement, NULL between them */
 	GError *error;                  /* set: the script ends here */
 	const struct ps_statement *st;
 	struct script_actor *actor; /* who executes it, NULL for the kernel */
@@ -137,6 +139,11 @@ void script_end_actor(struct script_run *run, struct script_actor *actor);
 void script_tick(struct script_run *run);
 /** Switches it off for good. Context: no task is entered, or any. */
 void script_policy_end(struct script_run *run);
+
+/* ---- script_writeback.c */
+
+/** What is under writeback still is written. Context: a task is entered; may sleep. */
+void script_writeback_end(struct script_run *run);
 
 /* ---- what several verbs need */
 

@@ -9,6 +9,7 @@
  *   script_touch.c   accesses       script_look.c     show, smaps
  *   script_place.c   nodes, split   script_kernel.c   the kernel's words
  *                                   script_set.c      its settings
+ *                                   script_writeback.c  a disk that needs for ever
  *
  * A verb of the language that has no line is not in this build and says so.
  */
@@ -66,6 +67,7 @@ enum verb_print {
 	V(KERNEL_NODES, kernel_nodes, PRINT_OWN) \
 	V(KERNEL_VMSTAT, kernel_vmstat, PRINT_OWN) \
 	V(KERNEL_RECLAIM, kernel_reclaim, PRINT_ERROR) \
+	V(KERNEL_WRITEBACK, kernel_writeback, PRINT_ERROR) \
 	V(KERNEL_SET, kernel_set, PRINT_ERROR)
 
 struct script_run;

@@ -167,6 +167,97 @@ static void kernel_reclaim_takes_pages_of_a_node(void **state)
 	g_free(out);
 }
 
+/*
+ * Two dirty pages of a file, on node 0.
+ *   1. begin: they are under writeback, and so is what is written later
+ *   2. moving one does not wait: it is a failure by -EAGAIN or -EBUSY of its own; nor does pwrite
+ *   3. end: they move
+ */
+static void a_file_is_under_writeback_between_begin_and_end(void **state)
+{
+	char *out = transcript(
+		1024, 1024,
+		"A start\nA mmap f 8K file /d/f\nA store f =3\nkernel writeback /d/f begin\nA show f[0]\n"
+		"A pwrite /d/f[0] =4\nkernel drop_caches 1\nA show f[1]\nkernel writeback /d/f begin\n"
+		"kernel writeback /d/f end\nA show f[0]\nA move_pages f to 1\nA check f[1] =3\nA fsync /d/f\n");
+
+	(void)state;
+	assert_non_null(strstr(
+		out, "> A show f[0]\n  [0] node=0 ref=3 map=1 pte=present,soft-dirty flags=uptodate,writeback,lru,"));
+	assert_non_null(strstr(
+		out, "> A show f[1]\n  [1] node=0 ref=3 map=1 pte=present,soft-dirty flags=uptodate,writeback,lru,"));
+	assert_non_null(strstr(out, "> kernel writeback /d/f end\n> A show f[0]\n  [0] node=0 ref=3 map=1"));
+	assert_non_null(strstr(out, "status: [0:2]=1"));
+	assert_non_null(strstr(out, "> A check f[1] =3\n  = 0\n"));
+	assert_int_equal(count(out, "writeback,"), 2);
+	assert_int_equal(count(out, "error"), 0);
+	g_free(out);
+}
+
+/* What waits for a page under writeback waits for ever: nobody is left to end it. Expect one error, and everything given back. */
+static void who_waits_for_ever_for_writeback_is_told(void **state)
+{
+	static const char *const waits[] = { "A fsync /d/f", "A truncate /d/f 0", "A move_pages f to 1" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(waits); i++) {
+		char *text = g_strdup_printf("A start\nA mmap f 8K file /d/f\nA store f\nkernel writeback /d/f begin\n"
+					     "%s\nA show f\n",
+					     waits[i]);
+		char *expected = g_strdup_printf("\nx.pgs:5: '%s' waits for ever: a page is under writeback until "
+						 "'kernel writeback FILE end', which nobody can say now\nerror: ",
+						 waits[i]);
+		char *out = transcript(1024, 1024, text);
+
+		if (!strstr(out, expected))
+			fail_msg("%s", out);
+		assert_int_equal(count(out, "show"), 0);
+		g_free(out);
+		g_free(expected);
+		g_free(text);
+	}
+}
+
+/* A script may end with writeback under way, or with statements that take seconds. Expect no error. */
+static void writeback_may_be_left_to_the_end_of_a_script(void **state)
+{
+	char *out = transcript(1024, 0,
+			       "A start\nA pwrite /d/f[0:2]\nA pwrite /d/g[0]\nkernel writeback /d/f begin\n"
+			       "kernel writeback /d/g begin\nkernel writeback /d/f begin\n@5s A pwrite /d/f[0:4]\n"
+			       "@9s A pread /d/f[0:4]\n");
+
+	(void)state;
+	assert_int_equal(count(out, "error"), 0);
+	assert_int_equal(count(out, "= 4"), 2);
+	g_free(out);
+}
+
+static void writeback_of_what_is_no_file_of_a_disk_is_refused(void **state)
+{
+	static const struct {
+		const char *statement, *result;
+	} table[] = {
+		{ "kernel writeback /t/f begin", "  = -EINVAL\n" },
+		{ "kernel writeback /t/f end", "  = -EINVAL\n" },
+		{ "kernel writeback /d/f end", "  = -EINVAL\n" }, /* it has not begun */
+		{ "kernel writeback /d/none begin", "  = -ENOENT\n" },
+		{ "kernel writeback /d/f[0] begin", "x.pgs:4: expected a whole file, found pages of /d/f\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		char *text = g_strdup_printf("A start\nA pwrite /t/f[0]\nA pwrite /d/f[0]\n%s\n", table[i].statement);
+		char *expected = g_strdup_printf("> %s\n%s", table[i].statement, table[i].result);
+		char *out = transcript(1024, 0, text);
+
+		if (!strstr(out, expected))
+			fail_msg("%s", out);
+		g_free(out);
+		g_free(expected);
+		g_free(text);
+	}
+}
+
 struct clock {
 	ps_ns_t now[8];
 	unsigned int n;
@@ -207,6 +298,10 @@ int main(void)
 		cmocka_unit_test(settings_change_what_faults_do),
 		cmocka_unit_test(numa_balancing_moves_the_memory_of_a_script),
 		cmocka_unit_test(kernel_reclaim_takes_pages_of_a_node),
+		cmocka_unit_test(a_file_is_under_writeback_between_begin_and_end),
+		cmocka_unit_test(who_waits_for_ever_for_writeback_is_told),
+		cmocka_unit_test(writeback_may_be_left_to_the_end_of_a_script),
+		cmocka_unit_test(writeback_of_what_is_no_file_of_a_disk_is_refused),
 		cmocka_unit_test(a_statement_waits_for_its_time),
 	};
 
