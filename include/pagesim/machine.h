@@ -226,6 +226,11 @@ struct ps_machine {
 	unsigned nr_nodes;
 	struct ps_node nodes[MAX_NUMNODES];
 	/** Nodes with memory; with CPUs. */
+	/*
+	 * The system's weights for weighted interleave, 0 = 1: /sys/kernel/mm/mempolicy/weighted_interleave. Read without a
+	 * lock; who writes them does not mind that others see some of them first.
+	 */
+	u8 interleave_weight[MAX_NUMNODES];
 	nodemask_t memory_nodes;
 	nodemask_t cpu_nodes;
 	nid_t first_nid;

@@ -4,6 +4,12 @@
  * shared file; the most specific one wins. Policies are immutable once made and counted by reference, so a VMA split
  * shares its policy and comparing two VMAs compares contents.
  *
+ * MPOL_WEIGHTED_INTERLEAVE is of Linux 6.9: as interleave, but a node gives as many pages in a row as its weight says. Weights are the
+ * system's, not the policy's.
+ *
+ *      nodes 0 and 1, weights 3 and 1:    page  0 1 2 3 4 5 6 7 ...
+ *                                         node  0 0 0 1 0 0 0 1
+ *
  * Fidelity: each function says its own. None knows cpusets, home nodes, relative or static node masks, MPOL_PREFERRED_MANY.
  *
  * Layer: vm
@@ -30,6 +36,7 @@ enum mempolicy_mode {
 	MPOL_PREFERRED,
 	MPOL_BIND,
 	MPOL_INTERLEAVE,
+	MPOL_WEIGHTED_INTERLEAVE,
 	MPOL_LOCAL, /* what the system default is: the node of the allocating CPU */
 };
 
@@ -54,7 +61,14 @@ static inline void mpol_get(struct mempolicy *pol)
 void mpol_put(struct mempolicy *pol);
 bool mpol_equal(const struct mempolicy *a, const struct mempolicy *b);
 
-/** set_mempolicy(2) for the current task. Return: 0, -EINVAL, -ENOMEM. */
+/**
+ * Writes a node's weight: /sys/kernel/mm/mempolicy/weighted_interleave/nodeN. Policies in use go by it from the next page on.
+ * @weight: 1 to 255. Return: 0; -EINVAL for another weight or a node without memory.
+ * Fidelity: exact, node_store() of 6.9 (there are no weights made from bandwidths, as of 6.16).
+ */
+int mpol_set_weight(nid_t nid, u64 weight);
+
+/** set_mempolicy(2) for the current task; interleaving begins anew. Return: 0, -EINVAL, -ENOMEM. */
 int set_mempolicy(enum mempolicy_mode mode, const nodemask_t *nodes);
 
 /** The policy of a task, or the system default; never NULL. Takes no reference: a task changes its policy itself. */
@@ -70,7 +84,7 @@ const struct mempolicy *mpol_shared_policy_lookup(struct inode *inode, pgoff_t i
 void mpol_free_shared_policy(struct inode *inode);
 /** The policy that rules an address: the file's, the VMA's, the current task's, the default; never NULL. */
 const struct mempolicy *get_vma_policy(const struct vm_area_struct *vma, u64 addr);
-/** The node an interleave policy gives to this address for a page of `order`. */
+/** The node an interleave policy, plain or weighted, gives to this address for a page of `order`. */
 nid_t interleave_nid(const struct mempolicy *pol, const struct vm_area_struct *vma, u64 addr, unsigned int order);
 
 /**
@@ -81,7 +95,14 @@ nid_t interleave_nid(const struct mempolicy *pol, const struct vm_area_struct *v
  * Fidelity: exact; vma_alloc_folio().
  */
 struct page *alloc_pages_vma(gfp_t gfp, unsigned int order, const struct vm_area_struct *vma, u64 addr, bool hugepage);
-/** Allocates by an explicit policy; `index` is the interleave position. Used for pages of shared files. */
+/** Instead of a position: the page lies nowhere in particular, the task's own counter tells which node is next. */
+#define NO_INTERLEAVE_INDEX U64_MAX
+/**
+ * Allocates by an explicit policy, for pages of files.
+ * @index: the interleave position; NO_INTERLEAVE_INDEX: the task's next one.
+ * Fidelity: exact for NO_INTERLEAVE_INDEX, alloc_pages() (but what the kernel allocates for itself does not advance the counter);
+ * for a position as 6.1, which shifts it by @order as a whole, where 6.9 shifts the page's index before the inode is added.
+ */
 struct page *alloc_pages_policy(gfp_t gfp, unsigned int order, const struct mempolicy *pol, u64 index, bool hugepage);
 /** The page was found on `nid`: where does the policy want it? Return: a node, or NUMA_NO_NODE when it may stay. */
 nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr);

@@ -91,6 +91,8 @@ struct task_struct {
 	u32 work;        /* enum ps_time_class of the work it is at, see ps_work_begin(); its own */
 	char comm[24];
 	struct mempolicy *mempolicy; /* the task's own, or NULL: not inherited, fork copies it */
+	int il_prev;                 /* node the task's interleaving gave last; its own, fork copies it */
+	unsigned int il_weight;      /* pages that node is still to give, of a weighted policy; likewise */
 	bool unprivileged;           /* without CAP_SYS_NICE */
 	void *task_private;          /* whose the task is, e.g. the replayed process */
 };

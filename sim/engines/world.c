@@ -167,6 +167,8 @@ static void inherit(struct task_struct *task)
 	task->unprivileged = parent->unprivileged;
 	task->mempolicy = parent->mempolicy;
 	mpol_get(task->mempolicy); /* immutable, so sharing is copying */
+	task->il_prev = parent->il_prev;
+	task->il_weight = parent->il_weight;
 }
 
 int ps_world_fork(struct ps_world *world, const char *name, struct task_struct **ret_child)

@@ -94,6 +94,9 @@ static struct page *source_alloc(void *arg, struct address_space *mapping, pgoff
 		pol = mpol_shared_policy_lookup(inode, index);
 	if (!pol)
 		pol = get_task_policy(current);
+	/* Files of a disk have no policies, and their pages are allocated without asking where they lie. */
+	if (inode->kind == PS_FILE_DISK)
+		return alloc_pages_policy(gfp, order, pol, NO_INTERLEAVE_INDEX, order > 0);
 	/* The kernel counts a shared file's interleave from index + inode number, so that files start on different nodes. */
 	return alloc_pages_policy(gfp, order, pol, index + inode->i_ino, order > 0);
 }

@@ -4,9 +4,12 @@
  */
 #include "replay/script_run.h"
 
+#include <string.h>
+
 #include <pagesim/alloc.h>
 #include <pagesim/errname.h>
 #include <pagesim/exchange.h>
+#include <pagesim/machine.h>
 #include <pagesim/mempolicy.h>
 #include <pagesim/migrate.h>
 #include <pagesim/split.h>
@@ -23,7 +26,25 @@ static void get_nodes(const struct ps_node_list *list, nodemask_t *ret)
 			node_set(list->node[i], *ret);
 }
 
-static int policy_mode(struct script_run *run)
+/* The weights of a weighted policy are the system's: they are written first, all of them or none. Return: 0 or -EINVAL. */
+static int set_weights(const struct ps_policy_words *policy)
+{
+	const struct ps_node_list *list = &policy->nodes;
+	u8 before[MAX_NUMNODES];
+	int error = 0;
+	u32 i;
+
+	if (policy->mode != PS_POLICY_WEIGHTED)
+		return 0;
+	memcpy(before, this_machine()->interleave_weight, sizeof(before));
+	for (i = 0; i < list->n && !error; i++)
+		error = mpol_set_weight(list->node[i], list->weight[i]);
+	if (error)
+		memcpy(this_machine()->interleave_weight, before, sizeof(before));
+	return error;
+}
+
+static enum mempolicy_mode policy_mode(const struct script_run *run)
 {
 	switch (run->st->policy.mode) {
 	case PS_POLICY_BIND:
@@ -33,8 +54,7 @@ static int policy_mode(struct script_run *run)
 	case PS_POLICY_INTERLEAVE:
 		return MPOL_INTERLEAVE;
 	case PS_POLICY_WEIGHTED:
-		script_fail(run, "policy weighted is not in this build yet");
-		return MPOL_DEFAULT;
+		return MPOL_WEIGHTED_INTERLEAVE;
 	default:
 		return MPOL_DEFAULT;
 	}
@@ -42,13 +62,13 @@ static int policy_mode(struct script_run *run)
 
 long verb_mempolicy(struct script_run *run)
 {
-	int mode = policy_mode(run);
+	int error = set_weights(&run->st->policy);
 	nodemask_t nodes;
 
-	if (run->error)
-		return 0;
+	if (error)
+		return error;
 	get_nodes(&run->st->policy.nodes, &nodes);
-	return set_mempolicy((enum mempolicy_mode)mode, &nodes);
+	return set_mempolicy(policy_mode(run), &nodes);
 }
 
 struct mbind_arg {
@@ -69,9 +89,13 @@ long verb_mbind(struct script_run *run)
 {
 	struct mbind_arg arg = { .mm = script_mm(run), .mode = policy_mode(run) };
 	struct script_span span;
+	int error;
 
-	if (run->error || !script_get_range(run, &span))
+	if (!script_get_range(run, &span))
 		return 0;
+	error = set_weights(&run->st->policy);
+	if (error)
+		return error;
 	get_nodes(&run->st->policy.nodes, &arg.nodes);
 	if (run->st->bind & PS_BIND_STRICT)
 		arg.flags |= MPOL_MF_STRICT;

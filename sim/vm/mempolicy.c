@@ -3,7 +3,11 @@
  * Which node a page comes from: the policy of the file, the VMA, the task or the system, and what each mode does with it.
  *
  * An interleaved page's node is a function of where the page lies, not of when it is touched: page i of the mapping (in
- * units of the allocation's size, counted from the mapping's file offset) gets the i-th node, modulo the number of nodes.
+ * units of the allocation's size, counted from the mapping's file offset) gets the i-th node, modulo the number of nodes. With
+ * weights each node stands in that row as often as its weight says. Only pages that lie nowhere in particular (of a file that
+ * has no policy of its own) are dealt out in turn, by a counter of the task.
+ *
+ * Source of the weighted mode: Linux 6.9, commit fa3bea4e1f82.
  */
 #include <pagesim/mempolicy.h>
 
@@ -74,6 +78,16 @@ bool mpol_equal(const struct mempolicy *a, const struct mempolicy *b)
 	return a && b && a->mode == b->mode && nodes_equal(a->nodes, b->nodes);
 }
 
+int mpol_set_weight(nid_t nid, u64 weight)
+{
+	struct ps_machine *machine = this_machine();
+
+	if (nid < 0 || nid >= MAX_NUMNODES || !node_isset(nid, machine->memory_nodes) || !weight || weight > 255)
+		return -EINVAL;
+	WRITE_ONCE(machine->interleave_weight[nid], (u8)weight);
+	return 0;
+}
+
 int set_mempolicy(enum mempolicy_mode mode, const nodemask_t *nodes)
 {
 	struct mempolicy *pol;
@@ -83,6 +97,9 @@ int set_mempolicy(enum mempolicy_mode mode, const nodemask_t *nodes)
 		return ret;
 	mpol_put(current->mempolicy);
 	current->mempolicy = pol;
+	/* The next node after the last there is: the first of the policy. */
+	current->il_prev = MAX_NUMNODES - 1;
+	current->il_weight = 0;
 	return 0;
 }
 
@@ -245,12 +262,60 @@ static nid_t nth_node_of(const nodemask_t *nodes, u64 n)
 	return NUMA_NO_NODE;
 }
 
+static bool interleaves(const struct mempolicy *pol)
+{
+	return pol->mode == MPOL_INTERLEAVE || pol->mode == MPOL_WEIGHTED_INTERLEAVE;
+}
+
+static u64 weight_of(nid_t nid)
+{
+	u8 weight = READ_ONCE(this_machine()->interleave_weight[nid]);
+
+	return weight ? weight : 1;
+}
+
+/* The n-th place in a row where each node stands as often as its weight says. */
+static nid_t weighted_nth_node_of(const nodemask_t *nodes, u64 n)
+{
+	u64 total = 0, weight;
+	nid_t nid;
+
+	for_each_node_mask(nid, *nodes) total += weight_of(nid);
+	n %= total;
+	/* Should a weight become smaller meanwhile, the row ends early: then it begins anew. */
+	for (nid = first_node(*nodes); n >= (weight = weight_of(nid)); nid = next_node_in(nid, *nodes))
+		n -= weight;
+	return nid;
+}
+
+/* The task's next node. Fidelity: exact, interleave_nodes() and weighted_interleave_nodes(). */
+static nid_t next_interleave_node(const struct mempolicy *pol)
+{
+	struct task_struct *me = current;
+
+	if (pol->mode == MPOL_INTERLEAVE) {
+		me->il_prev = next_node_in(me->il_prev, pol->nodes);
+		return me->il_prev;
+	}
+	if (!me->il_weight || !node_isset(me->il_prev, pol->nodes)) {
+		me->il_prev = next_node_in(me->il_prev, pol->nodes);
+		me->il_weight = (unsigned int)weight_of(me->il_prev);
+	}
+	me->il_weight--;
+	return me->il_prev;
+}
+
+static nid_t interleave_at(const struct mempolicy *pol, u64 position)
+{
+	if (pol->mode == MPOL_WEIGHTED_INTERLEAVE)
+		return weighted_nth_node_of(&pol->nodes, position);
+	/* The kernel counts plain interleave in an unsigned int. */
+	return nth_node_of(&pol->nodes, (u32)position);
+}
+
 nid_t interleave_nid(const struct mempolicy *pol, const struct vm_area_struct *vma, u64 addr, unsigned int order)
 {
-	u64 offset = (vma->vm_pgoff >> order) + ((addr - vma->vm_start) >> (PAGE_SHIFT + order));
-
-	/* The kernel counts the offset in an unsigned int. */
-	return nth_node_of(&pol->nodes, (u32)offset);
+	return interleave_at(pol, (vma->vm_pgoff >> order) + ((addr - vma->vm_start) >> (PAGE_SHIFT + order)));
 }
 
 /* The node to try first, and the nodes allowed at all (NULL: every node). */
@@ -271,7 +336,7 @@ static struct page *alloc_by_policy(gfp_t gfp, unsigned int order, const struct 
 	nid_t nid = policy_node(pol, numa_node_id());
 	struct page *page;
 
-	if (pol->mode == MPOL_INTERLEAVE) {
+	if (interleaves(pol)) {
 		page = __alloc_pages(gfp, order, interleave, NULL);
 		if (page && page_to_nid(page) == interleave)
 			count_numa_events(interleave, NUMA_INTERLEAVE_HIT, 1);
@@ -290,15 +355,18 @@ static struct page *alloc_by_policy(gfp_t gfp, unsigned int order, const struct 
 struct page *alloc_pages_vma(gfp_t gfp, unsigned int order, const struct vm_area_struct *vma, u64 addr, bool hugepage)
 {
 	const struct mempolicy *pol = get_vma_policy(vma, addr);
-	nid_t interleave = pol->mode == MPOL_INTERLEAVE ? interleave_nid(pol, vma, addr, order) : NUMA_NO_NODE;
+	nid_t interleave = interleaves(pol) ? interleave_nid(pol, vma, addr, order) : NUMA_NO_NODE;
 
 	return alloc_by_policy(gfp, order, pol, interleave, hugepage);
 }
 
 struct page *alloc_pages_policy(gfp_t gfp, unsigned int order, const struct mempolicy *pol, u64 index, bool hugepage)
 {
-	nid_t interleave =
-		pol->mode == MPOL_INTERLEAVE ? nth_node_of(&pol->nodes, (u32)(index >> order)) : NUMA_NO_NODE;
+	nid_t interleave = NUMA_NO_NODE;
+
+	if (interleaves(pol))
+		interleave =
+			index == NO_INTERLEAVE_INDEX ? next_interleave_node(pol) : interleave_at(pol, index >> order);
 
 	return alloc_by_policy(gfp, order, pol, interleave, hugepage);
 }
@@ -322,6 +390,7 @@ nid_t mpol_misplaced(nid_t nid, const struct vm_area_struct *vma, u64 addr)
 
 	switch (pol->mode) {
 	case MPOL_INTERLEAVE:
+	case MPOL_WEIGHTED_INTERLEAVE:
 		want = interleave_nid(pol, vma, addr, 0);
 		break;
 	case MPOL_PREFERRED:

@@ -258,6 +258,37 @@ static void writeback_of_what_is_no_file_of_a_disk_is_refused(void **state)
 	}
 }
 
+/*
+ * Two nodes; weights 3 and 1 make a row 0 0 0 1.
+ *   r: by mbind, page i at place i                      s: of tmpfs, by the place in the file (+ its inode number)
+ *   /d/f: by the task's counter, whatever page it is    q: another task; the weights are the system's, and are 1 and 1 by then
+ */
+static void weighted_interleave_places_pages_by_weight(void **state)
+{
+	char *out = transcript(
+		2048, 2048,
+		"A start\nA mmap r 32K anon\nA mbind r weighted 0:3,1:1\nA store r\nA show r\n"
+		"A mmap s 32K file /t/f\nA mbind s weighted 1:1,0:3\nA store s\nA show s\n"
+		"A mempolicy weighted 0:3,1:1\nA pwrite /d/f[0:8]\nA mmap f 32K file /d/f ro\nA load f\nA show f\n"
+		"A mempolicy weighted 0:1,1:1\nA mmap q 16K anon\nA store q\nA show q\n"
+		"A mempolicy weighted 0:256\nA mempolicy weighted 0:9,5:1\nA mmap u 16K anon\nA store u\nA show u\n");
+	const char *r = strstr(out, "> A show r"), *s = strstr(out, "> A show s"), *f = strstr(out, "> A show f"),
+		   *q = strstr(out, "> A show q"), *u = strstr(out, "> A show u");
+
+	(void)state;
+	assert_true(r && s && f && q && u);
+	assert_true(g_str_has_prefix(r, "> A show r\n  [0:3] node=0") && strstr(r, "\n  [3] node=1"));
+	assert_true(strstr(r, "\n  [4:7] node=0") && strstr(r, "\n  [7] node=1"));
+	assert_true(strstr(s, "node=1") < f && strstr(s, "node=0") < f);
+	assert_true(g_str_has_prefix(f, "> A show f\n  [0:3] node=0") && strstr(f, "\n  [3] node=1") < q);
+	assert_true(g_str_has_prefix(q, "> A show q\n  [0] node=0") && strstr(q, "\n  [1] node=1") < u);
+	assert_int_equal(count(out, "= -EINVAL"), 2);
+	/* A refused statement has changed no weight. */
+	assert_true(g_str_has_prefix(u, "> A show u\n  [0] node=0") && strstr(u, "\n  [1] node=1") &&
+		    strstr(u, "\n  [2] node=0"));
+	g_free(out);
+}
+
 struct clock {
 	ps_ns_t now[8];
 	unsigned int n;
@@ -302,6 +333,7 @@ int main(void)
 		cmocka_unit_test(who_waits_for_ever_for_writeback_is_told),
 		cmocka_unit_test(writeback_may_be_left_to_the_end_of_a_script),
 		cmocka_unit_test(writeback_of_what_is_no_file_of_a_disk_is_refused),
+		cmocka_unit_test(weighted_interleave_places_pages_by_weight),
 		cmocka_unit_test(a_statement_waits_for_its_time),
 	};
 

@@ -91,6 +91,8 @@ static void modes_take_the_nodes_they_need(void **state)
 		{ "bind to absent nodes", MPOL_BIND, 0x30, -EINVAL, 0, 0 },
 		{ "bind, some absent", MPOL_BIND, 0x32, 0, MPOL_BIND, 0x2 },
 		{ "interleave", MPOL_INTERLEAVE, 0xf, 0, MPOL_INTERLEAVE, 0xf },
+		{ "weighted", MPOL_WEIGHTED_INTERLEAVE, 0x12, 0, MPOL_WEIGHTED_INTERLEAVE, 0x2 },
+		{ "weighted over nothing", MPOL_WEIGHTED_INTERLEAVE, 0x10, -EINVAL, 0, 0 },
 		{ "interleave over nothing", MPOL_INTERLEAVE, 0, -EINVAL, 0, 0 },
 		{ "preferred", MPOL_PREFERRED, 0x8, 0, MPOL_PREFERRED, 0x8 },
 		{ "preferred, several: the first", MPOL_PREFERRED, 0xc, 0, MPOL_PREFERRED, 0x4 },
@@ -281,6 +283,157 @@ static void a_file_interleaves_by_its_own_offset(void **state)
 	mpol_put(pol);
 }
 
+/* ---- weights */
+
+static void weigh(const u8 weights[4])
+{
+	nid_t nid;
+
+	for (nid = 0; nid < 4; nid++)
+		assert_int_equal(mpol_set_weight(nid, weights[nid]), 0);
+}
+
+static void weights_are_1_to_255_of_nodes_with_memory(void **state)
+{
+	static const struct {
+		const char *name;
+		nid_t nid;
+		u64 weight;
+		int error;
+	} table[] = {
+		{ "the least", 0, 1, 0 },
+		{ "the most", 3, 255, 0 },
+		{ "none", 0, 0, -EINVAL },
+		{ "more than a byte holds", 0, 256, -EINVAL },
+		{ "far more", 0, 1ULL << 40, -EINVAL },
+		{ "absent node", 4, 1, -EINVAL },
+		{ "no node", -1, 1, -EINVAL },
+		{ "beyond all nodes", MAX_NUMNODES, 1, -EINVAL },
+	};
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(table); i++)
+		if (mpol_set_weight(table[i].nid, table[i].weight) != table[i].error)
+			fail_msg("%s", table[i].name);
+	assert_int_equal(scene->machine->interleave_weight[0], 1);
+	assert_int_equal(scene->machine->interleave_weight[3], 255);
+}
+
+/*
+ * Nodes {0, 2, 3} weighing 3, 1 and 2 stand in a row of six: 0 0 0 2 3 3. Page i of a VMA whose first page is 100 gets the
+ * (100 + i) mod 6-th of them, in whatever order pages are touched. Node 1 weighs 200 and is not asked.
+ */
+static void weighted_interleave_is_a_function_of_the_place(void **state)
+{
+	static const nid_t row[] = { 0, 0, 0, 2, 3, 3 };
+	u64 i;
+
+	(void)state;
+	weigh((const u8[]){ 3, 200, 1, 2 });
+	vma->vm_policy = policy(MPOL_WEIGHTED_INTERLEAVE, 0xd);
+	for (i = 64; i-- > 0;) {
+		assert_int_equal(interleave_nid(vma->vm_policy, vma, at(i), 0), row[(100 + i) % 6]);
+		assert_int_equal(node_of_new(i), row[(100 + i) % 6]);
+		assert_int_equal(mpol_misplaced(row[(100 + i) % 6], vma, at(i)), NUMA_NO_NODE);
+		assert_int_equal(mpol_misplaced(1, vma, at(i)), row[(100 + i) % 6]);
+	}
+	/* Huge pages in units of their size. */
+	for (i = 0; i < 64; i += 16)
+		assert_int_equal(interleave_nid(vma->vm_policy, vma, at(i), 4), row[((100 >> 4) + (i >> 4)) % 6]);
+}
+
+/* Nobody has written a weight: all are 1, and weighted is plain interleave. */
+static void without_weights_weighted_is_plain_interleave(void **state)
+{
+	struct mempolicy *plain = policy(MPOL_INTERLEAVE, 0xb), *weighted = policy(MPOL_WEIGHTED_INTERLEAVE, 0xb);
+	u64 i;
+
+	(void)state;
+	assert_false(mpol_equal(plain, weighted));
+	for (i = 0; i < 64; i++)
+		assert_int_equal(interleave_nid(weighted, vma, at(i), 0), interleave_nid(plain, vma, at(i), 0));
+	mpol_put(plain);
+	mpol_put(weighted);
+}
+
+static nid_t node_of_next(const struct mempolicy *pol, u64 index)
+{
+	struct page *page = alloc_pages_policy(GFP_HIGHUSER_MOVABLE, 0, pol, index, false);
+	nid_t nid = page_to_nid(page);
+
+	put_page(page);
+	return nid;
+}
+
+/*
+ * Pages that lie nowhere, of a task under a policy over nodes {1, 3}. Expect from the first node after each set_mempolicy:
+ *
+ *      plain               1 3 1 3 1
+ *      weighing 2 and 3    1 1 3 3 3 1 1 3
+ *      node 3 weighs 1 from its next turn on
+ *
+ * and that another task, and pages that lie somewhere, do not advance the counter.
+ */
+static void a_task_deals_out_its_nodes_in_turn(void **state)
+{
+	static const nid_t plain[] = { 1, 3, 1, 3, 1 }, weighted[] = { 1, 1, 3, 3, 3, 1, 1, 3 },
+			   lighter[] = { 3, 3, 1, 1, 3, 1 };
+	nodemask_t nodes = mask_of(0xa);
+	struct task_struct *other, *boot = current;
+	unsigned int i;
+
+	(void)state;
+	weigh((const u8[]){ 9, 2, 9, 3 });
+	assert_int_equal(set_mempolicy(MPOL_INTERLEAVE, &nodes), 0);
+	for (i = 0; i < ARRAY_SIZE(plain); i++)
+		assert_int_equal(node_of_next(current->mempolicy, NO_INTERLEAVE_INDEX), plain[i]);
+	assert_int_equal(set_mempolicy(MPOL_WEIGHTED_INTERLEAVE, &nodes), 0);
+	other = ps_task_new(scene->rt, "other", NULL, NULL);
+	for (i = 0; i < ARRAY_SIZE(weighted); i++) {
+		assert_int_equal(node_of_next(current->mempolicy, NO_INTERLEAVE_INDEX), weighted[i]);
+		assert_int_equal(node_of_next(current->mempolicy, i), i % 5 < 2 ? 1 : 3);
+		ps_task_leave();
+		ps_task_enter(other);
+		other->machine = boot->machine;
+		other->stats = boot->stats;
+		if (!i)
+			assert_int_equal(set_mempolicy(MPOL_WEIGHTED_INTERLEAVE, &nodes), 0);
+		assert_int_equal(node_of_next(current->mempolicy, NO_INTERLEAVE_INDEX), weighted[i]);
+		if (i == ARRAY_SIZE(weighted) - 1)
+			assert_int_equal(set_mempolicy(MPOL_DEFAULT, NULL), 0);
+		ps_task_leave();
+		ps_task_enter(boot);
+	}
+	assert_int_equal(mpol_set_weight(3, 1), 0);
+	for (i = 0; i < ARRAY_SIZE(lighter); i++)
+		assert_int_equal(node_of_next(current->mempolicy, NO_INTERLEAVE_INDEX), lighter[i]);
+	ps_task_free(other);
+}
+
+/* Node 1 is full. Expect that its pages come from elsewhere and all others from where they would: a turn is not made up for. */
+static void a_full_node_loses_its_turn(void **state)
+{
+	struct page *all[4096];
+	unsigned int n = 0;
+	u64 i;
+
+	(void)state;
+	weigh((const u8[]){ 1, 2, 1, 1 });
+	vma->vm_policy = policy(MPOL_WEIGHTED_INTERLEAVE, 0x6);
+	while (n < ARRAY_SIZE(all) && (all[n] = __alloc_pages_node(1, GFP_HIGHUSER_MOVABLE | __GFP_THISNODE, 0)))
+		n++;
+	assert_true(n > 0 && n < ARRAY_SIZE(all));
+	for (i = 0; i < 9; i++) {
+		if ((100 + i) % 3 < 2)
+			assert_true(node_of_new(i) != 1 && node_of_new(i) != NUMA_NO_NODE);
+		else
+			assert_int_equal(node_of_new(i), 2);
+	}
+	while (n)
+		put_page(all[--n]);
+}
+
 /*
  * A huge page far away is worth less than small ones nearby: the local node alone is tried first, and without direct reclaim
  * it stays at that.
@@ -448,6 +601,11 @@ int main(void)
 		test(interleave_is_a_function_of_the_place),
 		test(huge_pages_interleave_in_their_own_units),
 		test(a_file_interleaves_by_its_own_offset),
+		test(weights_are_1_to_255_of_nodes_with_memory),
+		test(weighted_interleave_is_a_function_of_the_place),
+		test(without_weights_weighted_is_plain_interleave),
+		test(a_task_deals_out_its_nodes_in_turn),
+		test(a_full_node_loses_its_turn),
 		test(a_huge_page_is_tried_on_the_local_node_alone),
 		test(misplaced_pages_are_told_where_to_go),
 		test(ranges_of_a_shared_file_are_cut_right),
