@@ -8,7 +8,7 @@
  *   tail 2        compound_head+1                    deferred_list                     _mapcount (own PTE)  0
  *   tail 3 ...    compound_head+1        mapping = TAIL_MAPPING                        _mapcount (own PTE)  0
  *
- * A page of order 1 has no second tail, so a THP has order 2 at least.
+ * A page of order 1 has no second tail: it cannot be on the deferred split queue, and is never anonymous.
  *
  * Layer: page
  */
@@ -92,7 +92,7 @@ static inline void clear_compound_head(struct page *page)
  */
 void prep_compound_page(struct page *page, unsigned int order);
 
-/** Make a compound page a THP: empty deferred list, THP destructor. Order 2 at least. Fidelity: exact. */
+/** Make a compound page a THP: empty deferred list, THP destructor; neither at order 1. Fidelity: exact. */
 void prep_transhuge_page(struct page *page);
 
 /** Run the destructor of a compound page whose count is 0. Fidelity: exact. */

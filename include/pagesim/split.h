@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The split engine: one huge page becomes its small pages.
+ * The split engine: one huge page becomes its small pages, or smaller huge ones.
  *
  * Layer: engines
  */
@@ -18,23 +18,35 @@ struct mm_struct;
 struct page;
 
 /**
- * Splits the compound page that contains `page` into small pages.
- * The caller's lock and reference stay with `page`; the other pieces are unlocked, and freed if nobody maps them.
- * @list: tails are collected here with a reference each (the head is isolated); NULL: they follow the head on its LRU.
+ * Splits the compound page that contains `page` into pieces of 2^order small pages each.
+ * The caller's lock and reference stay with the piece that contains `page`; the others are unlocked, and freed if nobody maps
+ * them. Pieces that lie behind the end of their file leave it.
+ * @list: pieces but the first are collected here with a reference each (the head is isolated); NULL: they follow the head on its LRU.
+ * @order: below that of the page; not 1 for an anonymous page; 0 for one in the swap cache.
  * Context: head locked, one reference by the caller, may sleep.
- * Return: 0; -EBUSY (writeback, which is not counted; no rmap or mapping; somebody holds it): the page is whole, but may be
- * mapped by PTEs now; -ENOMEM. Counts THP_SPLIT_PAGE or THP_SPLIT_PAGE_FAILED.
- * Fidelity: exact, split_huge_page_to_list() of 6.1.
+ * Return: 0, or the page is whole: -EINVAL (no pieces of that order; nothing is counted); -EBUSY (writeback, which is not counted; no
+ * rmap or mapping; somebody holds it and order is 0) or -EAGAIN (somebody holds it and order is not 0), and it may be mapped by PTEs
+ * now; -ENOMEM. Counts THP_SPLIT_PAGE or THP_SPLIT_PAGE_FAILED for a page that a PMD could map.
+ * Fidelity: to order 0 exact, split_huge_page_to_list() of 6.1; above, split_huge_page_to_list_to_order() of 6.9, except that tmpfs is
+ * taken (as since 6.14) and that a piece behind the end of its file gives back all of its references (as since 6.15).
  */
-int split_huge_page_to_list(struct page *page, struct list_head *list);
+int split_huge_page_to_list_to_order(struct page *page, struct list_head *list, unsigned int order);
+/** The same into small pages. */
+static inline int split_huge_page_to_list(struct page *page, struct list_head *list)
+{
+	return split_huge_page_to_list_to_order(page, list, 0);
+}
 static inline int split_huge_page(struct page *page)
 {
 	return split_huge_page_to_list(page, NULL);
 }
 /** Could it be split now? A look, not a promise. */
 bool can_split_huge_page(struct page *page);
-/** debugfs split_huge_pages: tries to split every huge page of [start, end). Return: how many were split. */
-unsigned long split_huge_pages_range(struct mm_struct *mm, u64 start, u64 end);
+/**
+ * debugfs split_huge_pages: tries to split every page of [start, end) that is larger than @order. Return: how many were split.
+ * Fidelity: exact, split_huge_pages_pid(); the order is of 6.9.
+ */
+unsigned long split_huge_pages_range(struct mm_struct *mm, u64 start, u64 end, unsigned int order);
 /** Splits up to nr pages of a node's deferred queue. Return: how many were split. Fidelity: exact, deferred_split_scan(). */
 unsigned long deferred_split_scan(nid_t nid, unsigned long nr);
 

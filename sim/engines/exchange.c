@@ -348,7 +348,7 @@ static void move_counters(const struct side *s, struct page *to)
 	} else if (flags & PS_PG(swapbacked)) {
 		__mod_node_page_state(from_nid, NR_SHMEM, -nr);
 		__mod_node_page_state(to_nid, NR_SHMEM, nr);
-		if (nr > 1) {
+		if (nr == (long)HPAGE_PMD_NR) {
 			__mod_node_page_state(from_nid, NR_SHMEM_THPS, -nr);
 			__mod_node_page_state(to_nid, NR_SHMEM_THPS, nr);
 		}

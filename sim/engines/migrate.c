@@ -201,7 +201,8 @@ bool migration_account(struct migration *m, struct page *page, int error, unsign
 		       struct migrate_retries *retries, int *nr_failed)
 {
 	struct migrate_stats *stats = &m->stats;
-	bool is_thp = nr > 1;
+	/* Pieces of a huge page that are compound pages themselves move like one, and are not counted as one. */
+	bool is_thp = nr == HPAGE_PMD_NR;
 
 	if (!error) {
 		stats->nr_succeeded += nr;
@@ -217,7 +218,7 @@ bool migration_account(struct migration *m, struct page *page, int error, unsign
 	(*nr_failed)++;
 	stats->nr_thp_failed += is_thp;
 	/* A hint fault would rather leave a huge page than break it. */
-	if (error == -ENOMEM && is_thp && m->reason != MR_NUMA_MISPLACED && try_split(m, page)) {
+	if (error == -ENOMEM && nr > 1 && m->reason != MR_NUMA_MISPLACED && try_split(m, page)) {
 		stats->nr_thp_split++;
 		return true;
 	}

@@ -101,7 +101,7 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 		} else if (PageSwapBacked(page)) {
 			__mod_node_page_state(from, NR_SHMEM, -nr);
 			__mod_node_page_state(to, NR_SHMEM, nr);
-			if (PageTransHuge(page)) {
+			if (compound_order(page) == HPAGE_PMD_ORDER) {
 				__mod_node_page_state(from, NR_SHMEM_THPS, -nr);
 				__mod_node_page_state(to, NR_SHMEM_THPS, nr);
 			}

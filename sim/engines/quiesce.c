@@ -4,6 +4,7 @@
  */
 #include "engines/quiesce.h"
 
+#include <pagesim/address_space.h>
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
 #include <pagesim/page_flags.h>
@@ -61,12 +62,36 @@ void quiesce_hold(struct quiesce *q, struct page *page)
 	*q = (struct quiesce){ .page = page, .anon_vma = PageAnon(page) ? page_get_anon_vma(page) : NULL };
 }
 
+void quiesce_lock_rmap(struct quiesce *q, struct address_space *mapping)
+{
+	if (q->anon_vma)
+		anon_vma_lock_write(q->anon_vma);
+	else
+		i_mmap_lock_read(mapping);
+	q->mapping = mapping;
+	q->rmap_locked = true;
+}
+
+/* Unmaps a page that is to come apart. Who is just unmapping it is waited for: its counts must be right after this. */
+static void unmap_apart(struct page *page)
+{
+	const unsigned int flags = TTU_RMAP_LOCKED | TTU_SPLIT_HUGE_PMD | TTU_SYNC;
+
+	if (PageAnon(page))
+		try_to_migrate(page, flags, NULL);
+	else
+		try_to_unmap(page, flags | TTU_IGNORE_MLOCK);
+}
+
 void quiesce_unmap(struct quiesce *q, struct tlb_batch *batch)
 {
 	if (!page_mapped(q->page))
 		return;
 	VM_BUG_ON_PAGE(PageAnon(q->page) && !q->anon_vma, q->page);
-	try_to_migrate(q->page, batch ? TTU_BATCH_FLUSH : 0, batch);
+	if (q->rmap_locked)
+		unmap_apart(q->page);
+	else
+		try_to_migrate(q->page, batch ? TTU_BATCH_FLUSH : 0, batch);
 	q->was_mapped = true;
 }
 
@@ -77,11 +102,32 @@ void quiesce_restore(struct quiesce *q, struct page *to)
 	q->was_mapped = false;
 }
 
-void quiesce_unlock(struct quiesce *q)
+void quiesce_restore_pieces(struct quiesce *q, struct page *head, unsigned long nr)
 {
+	unsigned long i;
+
+	/* File pages are faulted in again. */
+	if (q->was_mapped && PageAnon(head))
+		for (i = 0; i < nr; i += compound_nr(head + i))
+			remove_migration_ptes(head + i, head + i, true);
+	q->was_mapped = false;
+}
+
+void quiesce_release(struct quiesce *q)
+{
+	if (q->rmap_locked && q->anon_vma)
+		anon_vma_unlock_write(q->anon_vma);
+	else if (q->rmap_locked)
+		i_mmap_unlock_read(q->mapping);
+	q->rmap_locked = false;
 	if (q->anon_vma)
 		put_anon_vma(q->anon_vma);
 	q->anon_vma = NULL;
+}
+
+void quiesce_unlock(struct quiesce *q)
+{
+	quiesce_release(q);
 	unlock_page(q->page);
 }
 

@@ -18,7 +18,13 @@
  * before 1. Between 4 and 6 the page lock must not be dropped: check_machine() holds that every migration entry belongs to a
  * locked page (I2).
  *
- * Split has its page locked by the caller and begins with 3; it restores piece by piece.
+ * Split has its page locked by the caller, begins with 3 and ends with 7 short of the lock, which stays with him. In between it
+ * differs in that the page does not stay one:
+ *
+ *   3b. lock its mappings       quiesce_lock_rmap nobody may join or leave them while some are of the whole and some of pieces
+ *   4.  unmap, apart            quiesce_unmap     PMDs come apart first; file mappings just go, and are faulted in again
+ *   6.  restore the pieces      quiesce_restore_pieces   or the whole, if nothing came of it
+ *   7b. unlock its mappings     quiesce_release
  */
 #ifndef ENGINES_QUIESCE_H
 #define ENGINES_QUIESCE_H
@@ -30,9 +36,11 @@
 /* One page at rest, or on its way there. On the stack of who does it; nobody else looks. */
 struct quiesce {
 	struct page *page;
-	struct anon_vma *anon_vma; /* held from 3 to 7; NULL: a file page, or one that nobody maps */
-	bool was_mapped;           /* migration entries exist */
-	bool writeback;            /* quiesce_lock() failed for writeback, not for the lock */
+	struct anon_vma *anon_vma;     /* held from 3 to 7; NULL: a file page, or one that nobody maps */
+	bool was_mapped;               /* migration entries exist */
+	bool writeback;                /* quiesce_lock() failed for writeback, not for the lock */
+	struct address_space *mapping; /* whose i_mmap is locked from 3b to 7b */
+	bool rmap_locked;              /* from 3b to 7b, here or in anon_vma: the page comes apart in between */
 };
 
 /**
@@ -53,8 +61,8 @@ void quiesce_hold(struct quiesce *q, struct page *page);
 
 /**
  * Step 4, if it is mapped at all. page_mapped() tells afterwards whether all went: a pinned page refuses.
- * @batch: collects TLB flushes; NULL: each at once.
- * Context: steps 1 to 3; may sleep. Fidelity: exact, as __unmap_and_move() calls try_to_migrate().
+ * @batch: collects TLB flushes; NULL: each at once, and after step 3b always.
+ * Context: steps 1 to 3; may sleep. Fidelity: exact, as __unmap_and_move() calls try_to_migrate(); after step 3b, unmap_page().
  */
 void quiesce_unmap(struct quiesce *q, struct tlb_batch *batch);
 
@@ -63,6 +71,22 @@ void quiesce_unmap(struct quiesce *q, struct tlb_batch *batch);
  * Context: both locked; may sleep. Fidelity: exact, remove_migration_ptes().
  */
 void quiesce_restore(struct quiesce *q, struct page *to);
+
+/**
+ * Step 3b: the locks of step 3's anon_vma (to write) or of the file's i_mmap (to read).
+ * @mapping: of a file page, else NULL. Context: steps 1 to 3; the anon_vma is held; may sleep.
+ * Fidelity: exact, as split_huge_page_to_list() does.
+ */
+void quiesce_lock_rmap(struct quiesce *q, struct address_space *mapping);
+
+/**
+ * Step 6 of a page that has come apart: @nr base pages from @head on, in pieces of whatever size they have now; a whole is one
+ * piece. Context: step 3b; all locked. Fidelity: exact, remap_page().
+ */
+void quiesce_restore_pieces(struct quiesce *q, struct page *head, unsigned long nr);
+
+/** Step 7b, and 7 without the page lock. Context: may free the anon_vma; may sleep. Fidelity: exact. */
+void quiesce_release(struct quiesce *q);
 
 /** Step 7. Context: may free the anon_vma; may sleep. Fidelity: exact. */
 void quiesce_unlock(struct quiesce *q);

@@ -1,18 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The split engine. A huge page, locked and held once by the caller:
+ * The split engine: a huge page becomes pieces of one smaller order, small pages by default. The quiesce protocol
+ * (engines/quiesce.h) for a page that the caller has locked and holds once; who gives up goes on with 8:
  *
- *    1. hold and lock its anon_vma, or its file's i_mmap; make xarray nodes for the small slots
- *    2. look whether anybody else holds it: then do not even unmap it
- *    3. unmap: anonymous mappings become migration entries (huge PMDs are split into them), file mappings go
- *    4. lock the file's slots; take the page off the deferred queue under that queue's lock and
- *    5. freeze the references at exactly the caller's and the cache's; if that fails, undo 3
- *    6. build each tail: flags, mapping, index; then, and only then, let it be found: not a tail any more, count set
- *    7. the head becomes a small page; unfreeze it
- *    8. restore the mappings; unlock and drop all pieces but the caller's
+ *    1. refuse what has no pieces of that order; make xarray nodes for their slots
+ *    2. hold its anon_vma                              quiesce_hold
+ *    3. lock that, or the file's i_mmap                quiesce_lock_rmap
+ *    4. look whether anybody else holds it: then do not even unmap it
+ *    5. unmap: anonymous mappings become migration entries (huge PMDs are split into them), file mappings go    quiesce_unmap
+ *    6. lock the file's slots; take the page off the deferred queue under that queue's lock, and freeze the references at exactly
+ *       the caller's and the cache's
+ *    7. act: build each piece from the last to the second: flags, mapping, index, its own tails; then, and only then, let it be
+ *       found: not a tail any more, count set. The head shrinks to the first piece; unfreeze it
+ *    8. restore the mappings of the pieces, or of the whole; unlock and drop all pieces but the caller's; let go of 3 and 2
+ *                                                      quiesce_restore_pieces, quiesce_release
  *
- * The order in 6 is what keeps a lockless lookup from seeing a half-built page: its count is zero until everything else is
+ * The order in 7 is what keeps a lockless lookup from seeing a half-built page: its count is zero until everything else is
  * true of it.
+ *
+ *      order 3 to order 1       H t t t t t t t         index      0 1 2 3 4 5 6 7
+ *                               H t H t H t H t         slots      0 . 2 . 4 . 6 .      (. points to the slot before it)
+ *
+ * Pieces of an order above 0 are compound pages that PTEs map. An anonymous page has none of order 1: the deferred split queue links
+ * pages through their second tail, and so it is in Linux. Sources: split_huge_page_to_list() of 6.1; to an order
+ * split_huge_page_to_list_to_order() of 6.9.
  */
 #include <pagesim/split.h>
 
@@ -38,6 +49,8 @@
 #include <pagesim/vmstat.h>
 #include <pagesim/xarray.h>
 
+#include "engines/quiesce.h"
+
 /* References the page cache or the swap cache holds. */
 static int cache_refs(struct page *head)
 {
@@ -51,83 +64,85 @@ bool can_split_huge_page(struct page *page)
 	return total_mapcount(head) == page_count(head) - cache_refs(head) - 1;
 }
 
-static void unmap_huge_page(struct page *head)
-{
-	unsigned int flags = TTU_RMAP_LOCKED | TTU_SPLIT_HUGE_PMD | TTU_SYNC;
-
-	if (PageAnon(head))
-		try_to_migrate(head, flags, NULL);
-	else
-		try_to_unmap(head, flags | TTU_IGNORE_MLOCK);
-}
-
-static void remap_pages(struct page *head, unsigned long nr)
-{
-	unsigned long i;
-
-	/* File pages are faulted in again. */
-	if (!PageAnon(head))
-		return;
-	for (i = 0; i < nr; i++) {
-		remove_migration_ptes(head + i, head + i, true);
-		if (PageCompound(head))
-			break; /* undone: it is whole */
-	}
-}
-
 /* Flags a piece takes over from the whole. */
 static const unsigned long cloned_flags = 1UL << PG_referenced | 1UL << PG_swapbacked | 1UL << PG_mlocked |
 					  1UL << PG_uptodate | 1UL << PG_active | 1UL << PG_workingset |
 					  1UL << PG_locked | 1UL << PG_swapcache | 1UL << PG_unevictable |
 					  1UL << PG_dirty | 1UL << PG_arch_1;
 
-/* Context: lru_lock. The tail's count is 0. */
-static void build_tail(struct page *head, unsigned long i, struct list_head *list)
+/* What a piece of the whole is told of its size: only its order says what lies behind it. */
+static void set_piece_order(struct page *piece, unsigned int order)
 {
-	struct page *tail = head + i;
+	prep_compound_page(piece, order);
+	prep_transhuge_page(piece);
+}
 
-	VM_BUG_ON_PAGE(page_ref_count(tail) != 0, tail);
-	/* Not atomically: nobody can have the tail. */
-	tail->flags = (tail->flags & ~((1UL << NR_PAGEFLAGS) - 1)) | (head->flags & cloned_flags);
-	tail->mapping = head->mapping;
-	tail->index = head->index + i;
+/* Makes @head + @i a page of @order. Context: lru_lock. Its count is 0. */
+static void build_piece(struct page *head, unsigned long i, unsigned int order, struct list_head *list)
+{
+	struct page *piece = head + i;
+
+	VM_BUG_ON_PAGE(page_ref_count(piece) != 0, piece);
+	/* Not atomically: nobody can have the piece. */
+	piece->flags = (piece->flags & ~((1UL << NR_PAGEFLAGS) - 1)) | (head->flags & cloned_flags);
+	piece->mapping = head->mapping;
+	piece->index = head->index + i;
 	if (!PageSwapCache(head))
-		tail->private_data = 0;
-	page_cpupid_xchg_last(tail, page_cpupid_last(head));
+		piece->private_data = 0;
+	page_cpupid_xchg_last(piece, page_cpupid_last(head));
 	smp_wmb();
-	clear_compound_head(tail);
-	page_ref_unfreeze(tail, 1 + (cache_refs(head) ? 1 : 0));
+	clear_compound_head(piece);
+	if (order)
+		set_piece_order(piece, order);
+	page_ref_unfreeze(piece, 1 + (cache_refs(head) ? 1 << order : 0));
 	if (list) {
-		get_page(tail);
-		list_add_tail(&tail->lru, list);
+		get_page(piece);
+		list_add_tail(&piece->lru, list);
 	} else {
 		/* The head is on its list and frozen, so its neighbours may be changed. */
-		if (PageUnevictable(tail))
-			tail->mlock_count = 0;
+		if (PageUnevictable(piece))
+			piece->mlock_count = 0;
 		else
-			list_add_tail(&tail->lru, &head->lru);
-		SetPageLRU(tail);
+			list_add_tail(&piece->lru, &head->lru);
+		SetPageLRU(piece);
 	}
 }
 
-/* Steps 6 to 8. Context: frozen; xa_lock of the file held (released here). */
-static void split_frozen(struct page *page, struct page *head, struct address_space *mapping, pgoff_t end,
-			 struct list_head *list)
+/* The head becomes the first piece. Context: frozen, all other pieces are built. */
+static void shrink_head(struct page *head, unsigned int order)
 {
-	unsigned long nr = compound_nr(head), i;
+	if (!order) {
+		clear_bit(PG_head, &head->flags);
+		return;
+	}
+	head[1].compound_order = (unsigned char)order;
+	head[1].compound_nr = 1U << order;
+	/* The second tail may have become another piece: then there is no queue any more to be on. */
+	if (order == 1)
+		set_compound_page_dtor(head, COMPOUND_PAGE_DTOR);
+}
+
+/* Steps 7 and 8. Context: frozen; xa_lock of the file held (released here). */
+static void split_frozen(struct quiesce *q, struct page *page, unsigned int order, pgoff_t end, struct list_head *list)
+{
+	struct page *head = q->page;
+	unsigned long nr = compound_nr(head), piece_nr = 1UL << order, i;
+	struct address_space *mapping = q->mapping;
 	struct lruvec *lruvec = page_lruvec(head);
 	bool swapcache = PageAnon(head) && PageSwapCache(head);
 	swp_entry_t swap = page_swap_entry(head);
 	struct address_space *swap_space = swapcache ? swap_address_space(swap) : NULL;
+	const int cached = cache_refs(head) ? (int)piece_nr : 0;
 
 	if (swap_space)
 		xa_lock(&swap_space->i_pages);
 	spin_lock(&lruvec->lru_lock);
-	for (i = nr - 1; i >= 1; i--) {
-		build_tail(head, i, list);
+	for (i = nr - piece_nr; i >= piece_nr; i -= piece_nr) {
+		build_piece(head, i, order, list);
 		if (head[i].index >= end) {
-			/* Beyond the end of the file: it leaves the cache. */
+			/* Beyond the end of the file: it leaves the cache, with a reference for each of its small pages. */
 			__delete_from_page_cache(head + i, NULL);
+			page_ref_sub(head + i, (int)piece_nr - 1);
 			put_page(head + i);
 		} else if (mapping) {
 			__xa_store(&mapping->i_pages, head[i].index, head + i, 0);
@@ -135,22 +150,18 @@ static void split_frozen(struct page *page, struct page *head, struct address_sp
 			__xa_store(&swap_space->i_pages, swp_offset(swap) + i, head + i, 0);
 		}
 	}
-	clear_bit(PG_head, &head->flags);
+	shrink_head(head, order);
 	spin_unlock(&lruvec->lru_lock);
-	if (mapping) {
-		page_ref_unfreeze(head, 2);
+	page_ref_unfreeze(head, 1 + cached);
+	if (mapping)
 		xa_unlock(&mapping->i_pages);
-	} else if (swap_space) {
-		page_ref_unfreeze(head, 2);
+	if (swap_space) {
 		xa_unlock(&swap_space->i_pages);
-	} else {
-		page_ref_unfreeze(head, 1);
-	}
-	remap_pages(head, nr);
-	if (swap_space)
 		split_swap_cluster(swap);
-	for (i = 0; i < nr; i++) {
-		if (head + i == page)
+	}
+	quiesce_restore_pieces(q, head, nr);
+	for (i = 0; i < nr; i += piece_nr) {
+		if (head + i == compound_head(page))
 			continue;
 		unlock_page(head + i);
 		/* A piece that nobody maps any more has no use for its slot. */
@@ -158,47 +169,63 @@ static void split_frozen(struct page *page, struct page *head, struct address_sp
 	}
 }
 
-int split_huge_page_to_list(struct page *page, struct list_head *list)
+/* Are there pieces of that order? Return: 0 or -EINVAL. */
+static int check_order(struct page *head, unsigned int order)
+{
+	if (order >= compound_order(head))
+		return -EINVAL;
+	if (!order)
+		return 0;
+	/* The swap cache has a slot for each small page, or for a whole cluster. */
+	return PageAnon(head) && (order == 1 || PageSwapCache(head)) ? -EINVAL : 0;
+}
+
+int split_huge_page_to_list_to_order(struct page *page, struct list_head *list, unsigned int order)
 {
 	struct page *head = compound_head(page);
 	struct address_space *mapping = NULL;
-	struct anon_vma *anon_vma = NULL;
 	struct deferred_split *queue = get_deferred_split_queue(head);
 	unsigned long nr = compound_nr(head);
+	/* 6.1 says EBUSY of a page that somebody holds; it is EAGAIN since there are orders to split to. */
+	const int held = order ? -EAGAIN : -EBUSY;
+	const bool huge = compound_order(head) == HPAGE_PMD_ORDER;
 	enum ps_time_class before;
 	pgoff_t end = U64_MAX;
 	struct xa_state xas;
+	struct quiesce q;
 	int error;
 
 	VM_BUG_ON_PAGE(!PageLocked(head), head);
 	VM_BUG_ON_PAGE(!PageHead(head), head);
+	error = check_order(head, order);
+	if (error)
+		return error;
 	ps_charge(this_machine()->costs.split_huge_ns, PS_TIME_MIGRATE);
 
 	if (PageWriteback(head))
 		return -EBUSY;
 	before = ps_work_begin(PS_TIME_MIGRATE);
 	error = -EBUSY;
+	quiesce_hold(&q, head);
 	if (PageAnon(head)) {
-		anon_vma = page_get_anon_vma(head);
-		if (!anon_vma)
+		if (!q.anon_vma)
 			goto out;
-		anon_vma_lock_write(anon_vma);
 	} else {
 		if (!head->mapping)
 			goto out;
 		mapping = head->mapping;
-		xas = xa_state_at(&mapping->i_pages, head->index, 0);
+		xas = xa_state_at(&mapping->i_pages, head->index, order);
 		xas_split_alloc(&xas, head, compound_order(head), GFP_KERNEL);
 		error = xas_error(&xas);
 		if (error)
 			goto out;
 		end = i_size_pages(mapping->host);
-		i_mmap_lock_read(mapping);
 	}
-	error = -EBUSY;
+	quiesce_lock_rmap(&q, mapping);
+	error = held;
 	if (!can_split_huge_page(head))
-		goto out_unlock;
-	unmap_huge_page(head);
+		goto out;
+	quiesce_unmap(&q, NULL);
 
 	if (mapping) {
 		xas_lock(&xas);
@@ -211,42 +238,36 @@ int split_huge_page_to_list(struct page *page, struct list_head *list)
 		spin_unlock(&queue->split_queue_lock);
 		goto out_remap;
 	}
-	if (!list_empty(page_deferred_list(head))) {
+	if (compound_order(head) > 1 && !list_empty(page_deferred_list(head))) {
 		queue->split_queue_len--;
 		list_del_init(page_deferred_list(head));
 	}
 	spin_unlock(&queue->split_queue_lock);
 	if (mapping) {
 		xas_split(&xas, head, compound_order(head));
-		if (PageSwapBacked(head))
-			__mod_node_page_state(page_to_nid(head), NR_SHMEM_THPS, -(long)nr);
-		else
-			__mod_node_page_state(page_to_nid(head), NR_FILE_THPS, -(long)nr);
+		if (huge)
+			__mod_node_page_state(page_to_nid(head), PageSwapBacked(head) ? NR_SHMEM_THPS : NR_FILE_THPS,
+					      -(long)nr);
 	}
-	split_frozen(page, head, mapping, end, list);
+	split_frozen(&q, page, order, end, list);
 	error = 0;
-	goto out_unlock;
+	goto out;
 
 out_remap:
 	if (mapping)
 		xas_unlock(&xas);
-	remap_pages(head, nr);
-out_unlock:
-	if (anon_vma) {
-		anon_vma_unlock_write(anon_vma);
-		put_anon_vma(anon_vma);
-	}
-	if (mapping)
-		i_mmap_unlock_read(mapping);
+	quiesce_restore_pieces(&q, head, nr);
 out:
+	quiesce_release(&q);
 	if (mapping)
 		xas_destroy(&xas);
-	count_vm_event(error ? THP_SPLIT_PAGE_FAILED : THP_SPLIT_PAGE);
+	if (huge)
+		count_vm_event(error ? THP_SPLIT_PAGE_FAILED : THP_SPLIT_PAGE);
 	ps_work_end(before);
 	return error;
 }
 
-unsigned long split_huge_pages_range(struct mm_struct *mm, u64 start, u64 end)
+unsigned long split_huge_pages_range(struct mm_struct *mm, u64 start, u64 end, unsigned int order)
 {
 	unsigned long split = 0;
 	u64 addr;
@@ -260,12 +281,11 @@ unsigned long split_huge_pages_range(struct mm_struct *mm, u64 start, u64 end)
 			break;
 		if (follow_page(vma, addr, FOLL_GET | FOLL_DUMP, &page) || !page)
 			continue;
-		if (PageTransCompound(page) && can_split_huge_page(page) && trylock_page(compound_head(page))) {
-			struct page *head = compound_head(page);
-
-			split += !split_huge_page(page);
+		if (compound_order(compound_head(page)) > order && can_split_huge_page(page) &&
+		    trylock_page(compound_head(page))) {
+			split += !split_huge_page_to_list_to_order(page, NULL, order);
 			/* The lock stays with the piece that was named, or with the page that stayed whole. */
-			unlock_page(PageCompound(page) ? head : page);
+			unlock_page(compound_head(page));
 		}
 		put_page(page);
 		cond_resched();

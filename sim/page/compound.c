@@ -37,7 +37,9 @@ void prep_compound_page(struct page *page, unsigned int order)
 
 void prep_transhuge_page(struct page *page)
 {
-	VM_BUG_ON_PAGE(compound_order(page) < 2, page);
+	VM_BUG_ON_PAGE(!compound_order(page), page);
+	if (compound_order(page) < 2)
+		return;
 	INIT_LIST_HEAD(page_deferred_list(page));
 	set_compound_page_dtor(page, TRANSHUGE_PAGE_DTOR);
 }
@@ -52,6 +54,8 @@ bool deferred_split_take(struct page *page)
 	struct deferred_split *queue = get_deferred_split_queue(page);
 	bool queued;
 
+	if (compound_order(page) < 2)
+		return false;
 	spin_lock(&queue->split_queue_lock);
 	queued = !list_empty(page_deferred_list(page));
 	if (queued) {

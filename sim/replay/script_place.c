@@ -249,11 +249,7 @@ long verb_split(struct script_run *run)
 
 	if (!script_get_range(run, &span))
 		return 0;
-	if (run->st->number) {
-		script_fail(run, "splitting to order %" G_GUINT64_FORMAT " is not in this build yet: order 0 only",
-			    run->st->number);
-		return 0;
-	}
-	split_huge_pages_range(script_mm(run), span.addr, span.addr + (span.n << PAGE_SHIFT));
+	split_huge_pages_range(script_mm(run), span.addr, span.addr + (span.n << PAGE_SHIFT),
+			       (unsigned int)ps_min(run->st->number, (u64)64));
 	return 0;
 }

@@ -696,11 +696,11 @@ static inline void op_mempolicy(void)
 
 static inline void op_split(void)
 {
-	u32 at, n;
+	u32 at, n, order = pick(2) ? pick(scene->machine->pt_bits) : 0;
 
 	pick_range(&at, &n);
-	doing("split [%u,+%u)", at, n);
-	split_huge_pages_range(current->mm, addr_of(at), addr_of(at) + pages(n));
+	doing("split [%u,+%u) to %u", at, n, order);
+	split_huge_pages_range(current->mm, addr_of(at), addr_of(at) + pages(n), order);
 }
 
 static inline void op_hold(void)

@@ -577,7 +577,11 @@ static void mover(void *arg)
 				 MPOL_MF_MOVE_ALL);
 			break;
 		case 2:
-			split_huge_pages_range(current->mm, field.addr[HUGE], field.addr[HUGE] + pages(field.n[HUGE]));
+			split_huge_pages_range(
+				current->mm, field.addr[HUGE], field.addr[HUGE] + pages(field.n[HUGE]),
+				(unsigned int)(ps_rng_below(&me->rng, 3)
+						       ? 0
+						       : ps_rng_below(&me->rng, scene->machine->pt_bits)));
 			break;
 		case 3:
 			deferred_split_scan(nid, 10);

@@ -429,7 +429,8 @@ static void op_split(struct member *m)
 	u64 n, addr = any_range(m, &n);
 
 	doing(m, "split");
-	split_huge_pages_range(any_mm(m), addr, addr + (n << PAGE_SHIFT));
+	split_huge_pages_range(any_mm(m), addr, addr + (n << PAGE_SHIFT),
+			       chance(m, 50) ? (unsigned int)pick(m, this_machine()->pt_bits) : 0);
 }
 
 static void op_advise(struct member *m)
@@ -616,7 +617,7 @@ static void child_main(void *arg)
 			}
 		}
 		if (round == 1)
-			split_huge_pages_range(current->mm, base, base + (c->slot_pages << PAGE_SHIFT));
+			split_huge_pages_range(current->mm, base, base + (c->slot_pages << PAGE_SHIFT), 0);
 	}
 	mmput(current->mm);
 	current->mm = NULL;

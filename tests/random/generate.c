@@ -540,7 +540,12 @@ static void mlock(struct generator *g, unsigned int t)
 
 static void split(struct generator *g, unsigned int t)
 {
-	range_verb(g, t, "split", "", false);
+	char order[16] = "";
+
+	/* Linux 6.1 splits to small pages only. */
+	if (!g->settings->for_linux && chance(g, 40))
+		snprintf(order, sizeof(order), " to %u", (unsigned int)pick(g, 6));
+	range_verb(g, t, "split", order, false);
 }
 
 static void status(struct generator *g, unsigned int t)
