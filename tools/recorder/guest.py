@@ -23,6 +23,8 @@ BOOT_S = 300
 # How long the guest may be silent beyond the time a script has.
 GRACE_S = 90
 BATCH = 100
+# What the guest sends through its serial and its virtio port, as files.
+PORTS = ("serial", "virtio")
 DISK_MIB = 64
 
 
@@ -109,7 +111,8 @@ def command(guest, folder):
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *guest.machine.arguments(),
             "-drive", f"file={disk(guest.cache)},if=virtio,format=raw,snapshot=on",
             "-chardev", f"file,id=console,path={folder}/console", "-serial", "chardev:console",
-            "-chardev", f"file,id=sent,path={folder}/sent", "-serial", "chardev:sent",
+            *(option for n, port in enumerate(PORTS) for option in ("-chardev", f"file,id=sent{n},path={folder}/{port}")),
+            "-serial", "chardev:sent0", "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=sent1",
             "-kernel", guest.kernel.image, "-initrd", f"{folder}/initramfs",
             # Where struct pages lie must not be left to chance; a panic ends the guest at once.
             "-append", "console=ttyS0 quiet nokaslr panic=-1 oops=panic random.trust_cpu=on"]
@@ -178,25 +181,35 @@ def slurp(path):
         return ""
 
 
+class Tail:
+    """The lines of a file that grows."""
+
+    def __init__(self, path):
+        self.path, self.file, self.pending = path, None, ""
+
+    def lines(self):
+        if not self.file and os.path.exists(self.path):
+            self.file = open(self.path, "rb")
+        *lines, self.pending = (self.pending + (self.file.read().decode("utf-8", "replace") if self.file else "")).split("\n")
+        return lines
+
+    def close(self):
+        if self.file:
+            self.file.close()
+
+
 def follow(guest, process, folder, reader):
     """Read until the guest ends or is silent for too long. Return: why it ended badly, or None."""
     silent_since, limit = time.monotonic(), BOOT_S
-    pending = ""
-    while not os.path.exists(f"{folder}/sent") and process.poll() is None:
-        time.sleep(0.05)
+    tails = [Tail(f"{folder}/{port}") for port in PORTS]
     try:
-        sent = open(f"{folder}/sent", "rb")
-    except OSError:
-        return "it did not start"
-    with sent:
         while True:
             ended = process.poll() is not None
-            new = sent.read().decode("utf-8", "replace")
-            if new:
+            lines = [line for tail in tails for line in tail.lines()]
+            for line in lines:
+                reader.line(line)
+            if lines:
                 silent_since = time.monotonic()
-                *lines, pending = (pending + new).split("\n")
-                for line in lines:
-                    reader.line(line)
                 if reader.booted:
                     limit = guest.timeout_s + GRACE_S
             elif ended:
@@ -207,8 +220,9 @@ def follow(guest, process, folder, reader):
                 return f"the guest was silent for {limit} s"
             else:
                 time.sleep(0.05)
-    if reader.at is not None and pending:
-        reader.lines.append(pending)
+    finally:
+        for tail in tails:
+            tail.close()
     if reader.done:
         return None
     return reader.fatal or last_words(slurp(f"{folder}/console")) or f"the guest ended early (qemu: status {process.returncode})"

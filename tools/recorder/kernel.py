@@ -26,10 +26,10 @@ from recorder import Trouble
 META_PACKAGE = "linux-image-amd64"
 DEFAULT_PACKAGE = r"linux-image-6\.1\.0-\d+-amd64_"
 PACKAGE = re.compile(r"linux-image-[a-z0-9][a-z0-9.+~-]*$")
-# What the guest uses: the disk with ext4 on it, and swap in memory. Then what some versions ask for by name only.
-WANTED = ["zram", "virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "lzo", "lzo_rle"]
+# What the guest uses: swap in memory, the disk with ext4 on it, the port it sends through. Then what some versions ask for by name only.
+WANTED = ["zram", "virtio_pci", "virtio_blk", "virtio_console", "ext4", "crc32c_generic", "lzo", "lzo_rle"]
 # Folders below lib/modules/VERSION/kernel/ in which these and whatever they depend on lie.
-FOLDERS = ("arch/x86/crypto/", "crypto/", "drivers/block/", "drivers/virtio/", "fs/ext4/", "fs/jbd2/", "fs/mbcache", "lib/", "mm/")
+FOLDERS = ("arch/x86/crypto/", "crypto/", "drivers/block/", "drivers/char/", "drivers/virtio/", "fs/ext4/", "fs/jbd2/", "fs/mbcache", "lib/", "mm/")
 MODULE = re.compile(r"(?:.*/)?lib/modules/([^/]+)/kernel/(.*\.ko(?:\.xz|\.zst|\.gz)?)$")
 
 
@@ -211,7 +211,8 @@ def prepare(folder, image, modules):
 def cached(cache, source, modules_folder=None):
     """The kernel made from the file @source (and modules), made now if it is not in the cache yet."""
     here = os.stat(source)
-    key = hashlib.sha256(f"{os.path.abspath(source)} {here.st_size} {here.st_mtime_ns} {modules_folder}".encode()).hexdigest()[:12]
+    made_from = f"{os.path.abspath(source)} {here.st_size} {here.st_mtime_ns} {modules_folder} {WANTED}"
+    key = hashlib.sha256(made_from.encode()).hexdigest()[:12]
     title = os.path.basename(source)
     folder = os.path.join(cache, "kernels", f"{title.removesuffix('.deb')}.{key}")
     if not os.path.isdir(folder):

@@ -51,7 +51,7 @@ class Machine:
         for n, size in enumerate(self.sizes):
             least = SMALLEST if n else SMALLEST_FIRST
             if (size or not n) and size < least:
-                raise Trouble(f"machine {self.name}: node {n} has {size // MIB} MiB, Linux needs {least // MIB} to start "
+                raise Trouble(f"machine {self.name}: node {n} has {size // MIB} MiB, Linux needs {least // MIB} MiB to start "
                               f"({self.name},{n}={least // MIB}M changes it)")
             if size % MIB:
                 raise Trouble(f"machine {self.name}: node {n} has {size} bytes, expected whole MiB")

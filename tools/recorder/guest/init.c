@@ -21,6 +21,9 @@
  *	module FILE   load /guest/FILE, in this order
  *	script NAME   the k-th such line: play /guest/script.K, and call it NAME in messages; K counts from 0
  *
+ * Transcripts go out through a virtio port; where the kernel has none, and before it is there, through the second serial
+ * port, which takes an interrupt for every sixteen letters.
+ *
  * What goes out is text. Lines of the guest itself begin with byte 1, so that no transcript can be taken for one:
  *
  *	kernel TEXT   what runs (/proc/version)
@@ -118,7 +121,7 @@ static void __attribute__((format(printf, 1, 2))) tell(const char *format, ...)
 	tcdrain(port);
 }
 
-static void open_port(void)
+static void open_serial_port(void)
 {
 	int fd = open("/dev/ttyS1", O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	struct termios raw;
@@ -132,6 +135,20 @@ static void open_port(void)
 		tcsetattr(fd, TCSANOW, &raw);
 	}
 	port = fd;
+}
+
+/* It appears some time after its driver. */
+static void open_virtio_port(void)
+{
+	int fd = -1;
+
+	for (int tries = 0; fd < 0 && tries < 100 && !access("/sys/class/virtio-ports", F_OK); tries++) {
+		fd = open("/dev/vport0p1", O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			sleep_ms(20);
+	}
+	if (fd >= 0)
+		port = fd;
 }
 
 static void __attribute__((noreturn)) switch_off(void)
@@ -247,10 +264,11 @@ static void __attribute__((noreturn)) move_to_own_node(void)
 	mount_or_die("proc", "/proc", "proc", NULL);
 	mount_or_die("sys", "/sys", "sysfs", NULL);
 	mount_or_die("dev", "/dev", "devtmpfs", NULL);
-	open_port();
+	open_serial_port();
 	mount_or_die("debug", "/sys/kernel/debug", "debugfs", NULL);
 	read_plan();
 	small_file_write("/proc/sys/kernel/randomize_va_space", "0");
+	small_file_write("/proc/self/oom_score_adj", "-1000");
 	small_file_write(THP "enabled", "madvise");
 	if (bind_to_own_node(NULL, 0))
 		fatal("there is no node %u: %s", plan.own, strerror(errno));
@@ -346,6 +364,7 @@ static void set_up(void)
 	void *heap;
 
 	load_modules();
+	open_virtio_port();
 	/* One heap, large enough for good: what it grew by later would be without the policy. */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TRIM_THRESHOLD, INT32_MAX);
@@ -531,7 +550,7 @@ int main(int argc, char **argv)
 	}
 	if (argc < 2 || strcmp(argv[1], "--own-node"))
 		move_to_own_node();
-	open_port();
+	open_serial_port();
 	read_plan();
 	set_up();
 	small_file_read("/proc/version", version, sizeof(version));

@@ -76,6 +76,7 @@ static struct {
 	GPtrArray *tasks;   /* of struct task, the living ones */
 	GPtrArray *slots;   /* region names in order of first use */
 	unsigned int desks; /* handed out so far */
+	u64 oom_kills;      /* before the script */
 	bool no_autodrain;
 	bool failed; /* the script ends here */
 	const struct ps_statement *st;
@@ -199,6 +200,16 @@ static void add_task(const char *name, struct space *space, unsigned int desk, b
 
 /* ---- asking a task ---- */
 
+static u64 oom_kills(void)
+{
+	static char text[32768];
+	char *at;
+
+	small_file_read("/proc/vmstat", text, sizeof(text));
+	at = strstr(text, "\noom_kill ");
+	return at ? strtoull(at + strlen("\noom_kill "), NULL, 10) : 0;
+}
+
 static struct work *new_work(enum work_kind kind)
 {
 	struct work *w = &office->desk[run.task->desk].work;
@@ -215,7 +226,7 @@ static const struct answer *ask(void)
 
 	if (!work_ask(run.task->desk, run.task->space->pidfd))
 		return &office->desk[run.task->desk].answer;
-	fail("task %s was killed", run.task->name);
+	fail(oom_kills() > run.oom_kills ? "task %s was killed: out of memory" : "task %s was killed", run.task->name);
 	return &none;
 }
 
@@ -778,6 +789,8 @@ static void play_start(void)
 		CPU_ZERO(&set);
 		CPU_SET(run.st->number, &set);
 		sched_setaffinity(0, sizeof(set), &set);
+		/* Where memory runs out it is a task that pays, not the player. */
+		small_file_write("/proc/self/oom_score_adj", "0");
 		/* What it has so far stays on our own node, each mapping by its own policy; what comes is the script's. */
 		syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0);
 		close_range(STDERR_FILENO + 1, ~0U, 0);
@@ -868,6 +881,7 @@ void play(const struct ps_script *script, const struct play_settings *settings)
 	run.settings = settings;
 	run.tasks = g_ptr_array_new();
 	run.slots = g_ptr_array_new();
+	run.oom_kills = oom_kills();
 	drain();
 	counters_begin();
 	for (i = 0; i < script->n && !run.failed; i++) {

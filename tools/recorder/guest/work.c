@@ -287,16 +287,20 @@ static void *thread_main(void *desk)
 	return NULL;
 }
 
-/* The child takes nothing along but memory: no descriptor of its parent, no reference. */
+/*
+ * The child takes nothing along but memory: no descriptor of its parent, no reference. What its parent was told is the player's
+ * again as soon as the parent answers, so the child's desk is read before.
+ */
 static long do_fork(const struct work *w)
 {
+	unsigned int desk = w->desk;
 	pid_t child = fork();
 
 	if (child < 0)
 		return -errno;
 	if (!child) {
 		hold_forget_all();
-		work_at(w->desk);
+		work_at(desk);
 	}
 	return child;
 }
