@@ -48,7 +48,9 @@ def main():
     oracle = os.path.join(source, "tools", "oracle")
     ready = run(oracle, "--prepare", "--no-install", "--pagesim", pagesim)
     if ready.returncode:
-        skip(ready.stdout.strip().splitlines()[-1])
+        why = ready.stdout.strip().splitlines()[-1]
+        assert "must be installed first" in why or "has not been fetched" in why, "the oracle cannot be made ready"
+        skip(why)
     with open(os.path.join(source, "tests/golden/linux-6.1/golden/anon-move.out"), encoding="utf-8") as f:
         recorded_on = f.readline().split(",")[0]
     golden = [os.path.join(source, "tests/golden/linux-6.1", name + ".pgs") for name in SCRIPTS]

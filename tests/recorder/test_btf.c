@@ -219,6 +219,7 @@ static void layout_of_6_1(void **state)
 	assert_null(page_layout_of(&btf, &l));
 	assert_int_equal(l.bytes, 64);
 	assert_int_equal(l.flags, 0);
+	assert_int_equal(l.mapping, 24);
 	assert_int_equal(l.compound_head, 8);
 	assert_int_equal(l.refcount, 52);
 	assert_int_equal(l.order, 64 + 17);
@@ -238,6 +239,7 @@ static void layout_of_a_later_kernel(void **state)
 	assert_int_equal(l.order, 64);
 	assert_int_equal(l.pmd_mapcount, 64 + 20);
 	assert_int_equal(l.pincount, 64 + 28);
+	assert_int_equal(l.mapping, -1);
 	assert_int_equal(l.exclusive_bit, -1);
 	btf_destroy(&btf);
 }

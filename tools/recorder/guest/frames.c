@@ -47,6 +47,7 @@ static int find_field(const struct btf *btf, u32 page_bytes, const struct candid
 const char *page_layout_of(const struct btf *btf, struct page_layout *ret)
 {
 	static const struct candidate flags[] = { { IN_PAGE, "flags" } };
+	static const struct candidate mapping[] = { { IN_PAGE, "mapping" } };
 	static const struct candidate refcount[] = { { IN_PAGE, "_refcount" } };
 	static const struct candidate compound_head[] = { { IN_PAGE, "compound_head" } };
 	static const struct candidate order[] = { { IN_FIRST_TAIL, "compound_order" },
@@ -63,6 +64,7 @@ const char *page_layout_of(const struct btf *btf, struct page_layout *ret)
 		return "struct page";
 	ret->bytes = (u32)size;
 	ret->flags = find_field(btf, ret->bytes, flags, ARRAY_SIZE(flags));
+	ret->mapping = find_field(btf, ret->bytes, mapping, ARRAY_SIZE(mapping));
 	ret->refcount = find_field(btf, ret->bytes, refcount, ARRAY_SIZE(refcount));
 	ret->compound_head = find_field(btf, ret->bytes, compound_head, ARRAY_SIZE(compound_head));
 	ret->order = find_field(btf, ret->bytes, order, ARRAY_SIZE(order));
@@ -365,6 +367,17 @@ static bool is_exclusive(u64 pfn, u64 head, bool pmd_mapped)
 	return pmd_mapped && page_word(head, l->flags, 8) >> l->exclusive_bit & 1;
 }
 
+/* The two low bits of page.mapping: anonymous, and one more that makes it KSM's. */
+#define MAPPING_KSM 3
+
+static bool is_printed(u64 flags, enum kpf bit, u64 head)
+{
+	if (bit == KPF_KSM && host.layout.mapping >= 0 &&
+	    (page_word(head, host.layout.mapping, 8) & MAPPING_KSM) != MAPPING_KSM)
+		return false;
+	return flag(flags, bit);
+}
+
 static void describe_page(struct words *w, u64 pfn, bool soft_dirty)
 {
 	const struct page_layout *l = &host.layout;
@@ -391,7 +404,7 @@ static void describe_page(struct words *w, u64 pfn, bool soft_dirty)
 	add(w, " pte=present%s%s flags=", is_exclusive(pfn, head, pmd_maps > 0) ? ",exclusive" : "",
 	    soft_dirty ? ",soft-dirty" : "");
 	for (size_t i = 0; i < ARRAY_SIZE(printed); i++) {
-		if (!flag(flags, printed[i].bit))
+		if (!is_printed(flags, printed[i].bit, head))
 			continue;
 		add(w, "%s%s", comma, printed[i].name);
 		comma = ",";

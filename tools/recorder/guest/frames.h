@@ -17,6 +17,8 @@
  *	long-term pins             page.compound_pincount       folio._pincount
  *	                           of the first tail
  *	exclusive                  bit PG_anon_exclusive of page.flags (an enumerator, which BTF knows as well)
+ *	ksm                        page.mapping, both low bits set; kpageflags of some kernels after 6.1 says ksm of every
+ *	                           anonymous page
  *
  * Which node a frame belongs to is told by the zone it lies in (/proc/zoneinfo).
  */
@@ -30,7 +32,7 @@
 /** struct page_layout - offsets from the begin of struct page; of a compound page from that of its head. -1: not there. */
 struct page_layout {
 	u32 bytes;
-	int flags, refcount, compound_head;
+	int flags, mapping, refcount, compound_head;
 	int order, pmd_mapcount, pincount;
 	int exclusive_bit;
 };

@@ -401,12 +401,26 @@ static void empty_folder(const char *path)
 		closedir(folder);
 }
 
+/* A script that ran out of memory has driven out ours as well: it comes back now, and not while the next one counts. */
+static void empty_swap(void)
+{
+	char text[1024], *line;
+	unsigned long used = 0;
+
+	small_file_read("/proc/swaps", text, sizeof(text));
+	line = strstr(text, SWAP_DEVICE);
+	/* FILE TYPE SIZE USED PRIORITY */
+	if (line && sscanf(line, "%*s %*s %*u %lu", &used) == 1 && used)
+		swapoff(SWAP_DEVICE);
+	swapon(SWAP_DEVICE, 0); /* it may be on: then this fails, and that is fine */
+}
+
 /* Whatever a script has left behind. */
 static void tidy_up(void)
 {
 	empty_folder("/t");
 	empty_folder("/d");
-	swapon(SWAP_DEVICE, 0); /* it may be on: then this fails, and that is fine */
+	empty_swap();
 	sync();
 	small_file_write("/proc/sys/vm/drop_caches", "3");
 	settings_reset(note_setting);
