@@ -52,7 +52,9 @@ struct inode {
 	char *name;                     /* the path, or NULL; files->lock */
 	struct shared_policy *i_policy; /* of shared memory: the vm layer's, freed by the inode_free hook */
 	struct rcu_head i_rcu;
-	struct xarray i_blocks; /* disk: page index -> struct ps_disk_page; i_blocks.xa_lock */
+	atomic_long_t swapped;     /* tmpfs: pages that are in swap */
+	struct list_head i_shrink; /* tmpfs: files->sticking_out, or empty; files->lock */
+	struct xarray i_blocks;    /* disk: page index -> struct ps_disk_page; i_blocks.xa_lock */
 };
 
 /** What the cache asks of the layers above. A NULL hook: nobody maps anything / nothing can be split. */
@@ -105,9 +107,11 @@ struct ps_disk {
 /** All files of a machine: machine->files. */
 struct ps_files {
 	struct ps_machine *machine;
-	spinlock_t lock;             /* names, list, i_list */
+	spinlock_t lock;             /* names, list, i_list, sticking_out, i_shrink */
 	struct list_head inodes;     /* in order of creation, nameless ones too */
 	struct list_head names[256]; /* by path, hashed */
+	/* Files of tmpfs with a huge page of which a part was beyond their end when it was made; by i_shrink. */
+	struct list_head sticking_out;
 	u64 next_ino;
 	struct ps_cache_hooks hooks; /* set once by the higher layer, before use */
 	struct ps_disk disk;
@@ -210,7 +214,7 @@ void file_extend(struct inode *inode, u64 size);
 
 /**
  * posix_fadvise(DONTNEED) of @start..@end (pages, both included): writing is started, then what is clean and idle
- * goes; what is still being written stays. Return: 0. Fidelity: generic_fadvise with a disk slower than the call.
+ * goes; what is still being written stays. Of a tmpfs: nothing. Return: 0. Fidelity: generic_fadvise with a disk slower than the call.
  */
 int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end);
 

@@ -93,6 +93,8 @@ struct ps_mem {
 	struct lru_batches *batches;
 	/** Contents `bytes`: the memory behind the frames of each node; contents.c. */
 	struct ps_arena *frames[MAX_NUMNODES];
+	/** struct ps_page_owner; changed only where nothing else runs. */
+	struct list_head owners;
 	/** The shared page of zeroes; see ps_zero_page(). */
 	struct page *zero_page;
 };

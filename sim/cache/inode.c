@@ -46,6 +46,7 @@ int ps_files_init(struct ps_machine *machine)
 	files->machine = machine;
 	spin_lock_init(&files->lock, LEAF_LOCK);
 	INIT_LIST_HEAD(&files->inodes);
+	INIT_LIST_HEAD(&files->sticking_out);
 	for (size_t i = 0; i < ARRAY_SIZE(files->names); i++)
 		INIT_LIST_HEAD(&files->names[i]);
 	disk_init(&files->disk, machine);
@@ -89,6 +90,7 @@ static struct inode *inode_new(struct ps_files *files, enum ps_file_kind kind)
 	init_rwsem(&inode->i_rwsem, INODE_RWSEM);
 	INIT_LIST_HEAD(&inode->i_list);
 	INIT_LIST_HEAD(&inode->i_hash);
+	INIT_LIST_HEAD(&inode->i_shrink);
 	xa_init(&inode->i_blocks);
 	address_space_init(&inode->i_data, inode, kind == PS_FILE_DISK ? &disk_aops : &shmem_aops);
 	return inode;
@@ -106,6 +108,7 @@ static void evict(struct inode *inode)
 
 	spin_lock(&files->lock);
 	list_del_init(&inode->i_list);
+	list_del_init(&inode->i_shrink);
 	spin_unlock(&files->lock);
 	truncate_inode_pages_final(inode->i_mapping);
 	disk_forget(inode, 0, (pgoff_t)-1);
@@ -389,10 +392,10 @@ int file_write_page(struct inode *inode, pgoff_t index, u64 word, const struct p
 	return err;
 }
 
-static int shmem_read_page(struct inode *inode, pgoff_t index, u64 *ret_word)
+static int shmem_read_page(struct inode *inode, pgoff_t index, u64 *ret_word, const struct ps_page_source *source)
 {
 	struct page *page;
-	int err = shmem_get_page(inode, index, SGP_READ, SHMEM_HINT_NONE, NULL, &page);
+	int err = shmem_get_page(inode, index, SGP_READ, SHMEM_HINT_NONE, source, &page);
 
 	if (err == -EINVAL)
 		return 0;
@@ -415,7 +418,7 @@ int file_read_page(struct inode *inode, pgoff_t index, u64 *ret_word, const stru
 	struct page *page;
 
 	if (inode->kind == PS_FILE_TMPFS)
-		return shmem_read_page(inode, index, ret_word);
+		return shmem_read_page(inode, index, ret_word, source);
 	for (;;) {
 		if (index >= i_size_pages(inode))
 			return 0;
@@ -518,6 +521,9 @@ int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end)
 	bool held = READ_ONCE(inode->hold_writeback);
 	unsigned long failed;
 
+	/* Nothing lies behind a tmpfs that its pages could be read from again. */
+	if (inode->kind == PS_FILE_TMPFS)
+		return 0;
 	/* A disk is slower than what follows: what is being written stays. */
 	WRITE_ONCE(inode->hold_writeback, true);
 	filemap_fdatawrite_range(mapping, start, end, WB_SYNC_NONE);
@@ -600,6 +606,7 @@ void ps_files_count(struct ps_files *files, nid_t nid, struct ps_file_counts *re
 			}
 		}
 	}
+	ret_counts->writeback += swap_cache_writeback(files->machine, nid);
 }
 
 bool ps_files_validate(struct ps_files *files, char *ret_why, size_t why_len)

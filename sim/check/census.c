@@ -11,6 +11,7 @@
 #include <pagesim/alloc.h>
 #include <pagesim/compound.h>
 #include <pagesim/mem.h>
+#include <pagesim/movable.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/rmap.h>
 
@@ -282,6 +283,7 @@ static const char *const counter_names[NR_MM_COUNTERS] = { "file", "anon", "swap
 
 static void census_mm(struct census *c, struct mm_struct *mm)
 {
+	long nr_ptes = atomic_long_read(&mm->pt.nr_ptes);
 	struct mm_sums sums = { { 0 } };
 	struct vm_area_struct *vma;
 	int i;
@@ -294,10 +296,11 @@ static void census_mm(struct census *c, struct mm_struct *mm)
 		if (sums.rss[i] != get_mm_counter(mm, i))
 			violation(c, 9, U64_MAX, "mm %u: rss of %s pages is %ld, counted %ld", mm->pt.asid,
 				  counter_names[i], get_mm_counter(mm, i), sums.rss[i]);
-	if (mm->pt.nr_ptes != sums.pte_tables + sums.huge_pmds)
+	if (nr_ptes != sums.pte_tables + sums.huge_pmds)
 		violation(c, 16, U64_MAX, "mm %u: %ld PTE tables counted, %ld in use and %ld deposited", mm->pt.asid,
-			  mm->pt.nr_ptes, sums.pte_tables, sums.huge_pmds);
-	c->nr_tables += (u64)(sums.pte_tables + sums.huge_pmds + mm->pt.nr_pmds + mm->pt.nr_puds + 1);
+			  nr_ptes, sums.pte_tables, sums.huge_pmds);
+	c->nr_tables += (u64)(sums.pte_tables + sums.huge_pmds + atomic_long_read(&mm->pt.nr_pmds) +
+			      atomic_long_read(&mm->pt.nr_puds) + 1);
 }
 
 void census_take(struct census *c)
@@ -309,7 +312,20 @@ void census_take(struct census *c)
 	if ((long)c->nr_tables != page_table_pool_live(c->machine->mms->pool))
 		violation(c, 10, U64_MAX, "%lu page tables in address spaces, %ld allocated",
 			  (unsigned long)c->nr_tables, page_table_pool_live(c->machine->mms->pool));
-	if ((long)c->nr_vmas != c->machine->mms->nr_vmas)
+	if ((long)c->nr_vmas != atomic_long_read(&c->machine->mms->nr_vmas))
 		violation(c, 10, U64_MAX, "%lu VMAs in address spaces, %ld allocated", (unsigned long)c->nr_vmas,
-			  c->machine->mms->nr_vmas);
+			  atomic_long_read(&c->machine->mms->nr_vmas));
+}
+
+static void note_owned(void *arg, struct page *page)
+{
+	sight_of(arg, page_to_pfn(page))->owned++;
+}
+
+void census_owned(struct census *c)
+{
+	struct ps_page_owner *owner;
+
+	list_for_each_entry(owner, &c->machine->mem->owners, list)
+		owner->visit(owner, note_owned, c);
 }

@@ -176,7 +176,6 @@ static unsigned long move_pages_to_lru(struct lruvec *lruvec, struct list_head *
  */
 static int referenced_locked(struct page *page, u64 *ret_flags)
 {
-	ps_ns_t before = current->time[PS_TIME_MIGRATE];
 	struct anon_vma *anon_vma = NULL;
 	int referenced = 0;
 
@@ -189,9 +188,6 @@ static int referenced_locked(struct page *page, u64 *ret_flags)
 	referenced = page_referenced(page, ret_flags);
 	if (anon_vma)
 		put_anon_vma(anon_vma);
-	/* The walk charges as a migration's would. */
-	current->time[PS_TIME_RECLAIM] += current->time[PS_TIME_MIGRATE] - before;
-	current->time[PS_TIME_MIGRATE] = before;
 	return referenced;
 }
 
@@ -396,7 +392,7 @@ static enum verdict write_dirty(struct page *page, struct address_space *mapping
 	 * Page by page is a bad way to write: only kswapd does it, only when it met nothing but dirty pages, and only to a
 	 * page that has come round a second time.
 	 */
-	if (page_is_file_lru(page) && (!current_is_kswapd() || !PageReclaim(page) || !node->dirty)) {
+	if (page_is_file_lru(page) && (!current_is_kswapd() || !PageReclaim(page) || !READ_ONCE(node->dirty))) {
 		__mod_node_page_state(page_to_nid(page), NR_VMSCAN_IMMEDIATE, (long)nr);
 		SetPageReclaim(page);
 		return ACTIVATE;
@@ -466,7 +462,7 @@ static bool skip_writeback(struct page *page, struct pglist_data *pgdat, struct 
 
 	if (!PageWriteback(page))
 		return false;
-	if (current_is_kswapd() && PageReclaim(page) && node_kswapd(pgdat)->writeback) {
+	if (current_is_kswapd() && PageReclaim(page) && READ_ONCE(node_kswapd(pgdat)->writeback)) {
 		stat->nr_immediate += nr;
 	} else {
 		SetPageReclaim(page); /* the end of its writeback moves it to the tail */
@@ -769,11 +765,12 @@ static void shrink_slab(struct pglist_data *pgdat, int priority)
 
 	for (which = 0; which < NR_SHRINKERS; which++) {
 		unsigned long freeable = shrinker_count((enum shrinker)which, pgdat->node_id);
-		unsigned long put_off = node->deferred[which], delta, total, scanned = 0;
+		unsigned long put_off, delta, total, scanned = 0;
 
 		if (!freeable)
 			continue;
-		node->deferred[which] = 0;
+		/* Taken, so that two who shrink at a time do not both do the work put off. */
+		put_off = (unsigned long)atomic_long_xchg(&node->deferred[which], 0);
 		/* Twice the share that is scanned of the lists: these are cheap to make again. */
 		delta = (freeable >> priority) * 2;
 		total = ps_min((put_off >> priority) + delta, 2 * freeable);
@@ -789,7 +786,8 @@ static void shrink_slab(struct pglist_data *pgdat, int priority)
 			total -= portion;
 			cond_resched();
 		}
-		node->deferred[which] = ps_min(put_off + delta > scanned ? put_off + delta - scanned : 0, 2 * freeable);
+		put_off = put_off + delta > scanned ? put_off + delta - scanned : 0;
+		atomic_long_add((long)ps_min(put_off, 2 * freeable), &node->deferred[which]);
 	}
 }
 
@@ -837,12 +835,12 @@ void shrink_node(struct pglist_data *pgdat, struct scan_control *sc)
 		reclaimable |= sc->nr_reclaimed > before;
 		if (current_is_kswapd()) {
 			if (sc->nr.writeback && sc->nr.writeback == sc->nr.taken)
-				node->writeback = true;
+				WRITE_ONCE(node->writeback, true);
 			/* Nothing but dirty pages, and nobody writes them: then kswapd must. */
 			if (sc->nr.unqueued_dirty == sc->nr.file_taken)
-				node->dirty = true;
+				WRITE_ONCE(node->dirty, true);
 		}
 	} while (should_continue_reclaim(pgdat, sc->nr_reclaimed - before, sc));
 	if (reclaimable)
-		node->failures = 0;
+		atomic_set(&node->failures, 0);
 }

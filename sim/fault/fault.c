@@ -48,7 +48,7 @@ const char *ps_fault_kind_name(enum ps_fault_kind kind)
 
 void fault_count(enum ps_fault_kind kind)
 {
-	__atomic_fetch_add(&this_machine()->faults->count[kind], 1, __ATOMIC_RELAXED);
+	ps_stat_add(&this_machine()->faults->count[kind], 1);
 }
 
 static void cache_inode_free(struct inode *inode)
@@ -95,10 +95,10 @@ static struct page *source_alloc(void *arg, struct address_space *mapping, pgoff
 	return alloc_pages_policy(gfp, order, pol, index + inode->i_ino, order > 0);
 }
 
-void ps_vma_page_source(struct vm_area_struct *vma, struct ps_page_source *ret_source)
+void ps_policy_page_source(struct ps_page_source *ret_source)
 {
 	ret_source->alloc = source_alloc;
-	ret_source->arg = vma;
+	ret_source->arg = NULL;
 }
 
 /* ---- helpers */
@@ -399,7 +399,7 @@ static vm_fault_t __do_fault(struct vm_fault *vmf)
 	bool major = false;
 	int error;
 
-	ps_vma_page_source(vma, &source);
+	ps_policy_page_source(&source);
 	error = file_fault(vma->vm_mapping->host, linear_page_index(vma, vmf->address), huge_hint(vma), &source,
 			   &vmf->page, &major);
 	if (error == -ENOMEM)
@@ -693,7 +693,7 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	return 0;
 }
 
-vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags)
+static vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags)
 {
 	struct vm_fault vmf = { .vma = vma, .address = addr & PAGE_MASK, .flags = flags };
 	struct mm_struct *mm = vma->vm_mm;
@@ -729,6 +729,15 @@ vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int fl
 		}
 	}
 	return handle_pte_fault(&vmf);
+}
+
+vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags)
+{
+	enum ps_time_class before = ps_work_begin(PS_TIME_FAULT);
+	vm_fault_t ret = __handle_mm_fault(vma, addr, flags);
+
+	ps_work_end(before);
+	return ret;
 }
 
 /* ---- populate */

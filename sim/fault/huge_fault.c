@@ -56,6 +56,8 @@ static gfp_t vma_thp_gfp_mask(const struct vm_area_struct *vma)
 		return GFP_TRANSHUGE | (advised ? 0 : __GFP_NORETRY);
 	case THP_DEFRAG_DEFER:
 		return GFP_TRANSHUGE_LIGHT | __GFP_KSWAPD_RECLAIM;
+	case THP_DEFRAG_DEFER_MADVISE:
+		return GFP_TRANSHUGE_LIGHT | (advised ? __GFP_DIRECT_RECLAIM : __GFP_KSWAPD_RECLAIM);
 	case THP_DEFRAG_MADVISE:
 		return GFP_TRANSHUGE_LIGHT | (advised ? __GFP_DIRECT_RECLAIM : 0);
 	default:

@@ -60,7 +60,7 @@ static void read_ahead(struct inode *inode, pgoff_t first, pgoff_t end)
 	struct ps_page_source source;
 	u64 word;
 
-	ps_vma_page_source(NULL, &source);
+	ps_policy_page_source(&source);
 	while (first < end && file_read_page(inode, first, &word, &source) > 0)
 		first++;
 }

@@ -453,9 +453,11 @@ int ps_machine_new(const struct ps_machine_spec *spec, struct ps_machine **ret_m
 	m->cpus = (struct ps_cpu *)ps_calloc(m->nr_cpus, sizeof(*m->cpus));
 	if (!m->section_nid || !m->cpus)
 		goto out;
-	for (unsigned c = 0; c < m->nr_cpus; c++)
+	for (unsigned c = 0; c < m->nr_cpus; c++) {
+		spin_lock_init(&m->cpus[c].mmu_lock, MMU_LOCK);
 		if (ps_tlb_init(&m->cpus[c].tlb, &spec->tlb, m->pt_bits))
 			goto out;
+	}
 	m->mem_map_bytes = m->max_pfn * PS_PAGE_STRUCT_BYTES;
 	m->mem_map = (struct page *)ps_reserve(m->mem_map_bytes);
 	if (!m->mem_map)
@@ -540,10 +542,12 @@ ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, 
 static void flush_cpu(struct ps_machine *m, unsigned cpu, u32 asid, u64 vpn, u64 npages)
 {
 	ps_point(PS_POINT_OTHER, &m->cpus[cpu].tlb);
+	spin_lock(&m->cpus[cpu].mmu_lock);
 	if (npages)
 		ps_tlb_flush_range(&m->cpus[cpu].tlb, asid, vpn, npages);
 	else
 		ps_tlb_flush_asid(&m->cpus[cpu].tlb, asid);
+	spin_unlock(&m->cpus[cpu].mmu_lock);
 }
 
 unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages)
@@ -559,10 +563,10 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 		flush_cpu(m, own, asid, vpn, npages);
 		if (npages) {
 			count_vm_events(NR_TLB_LOCAL_FLUSH_ONE, (long)npages);
-			ps_charge(npages * costs->tlb_flush_page_ns, PS_TIME_MIGRATE);
+			ps_charge_work(npages * costs->tlb_flush_page_ns);
 		} else {
 			count_vm_event(NR_TLB_LOCAL_FLUSH_ALL);
-			ps_charge(costs->tlb_flush_all_ns, PS_TIME_MIGRATE);
+			ps_charge_work(costs->tlb_flush_all_ns);
 		}
 	}
 	for_each_set_bit(cpu, cpus->bits, m->nr_cpus) {
@@ -576,7 +580,7 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 	if (remote) {
 		count_vm_event(NR_TLB_REMOTE_FLUSH);
 		count_vm_events(NR_TLB_REMOTE_FLUSH_RECEIVED, (long)remote);
-		ps_charge(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns, PS_TIME_MIGRATE);
+		ps_charge_work(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns);
 	}
 	return remote;
 }
@@ -592,4 +596,12 @@ ps_ns_t ps_cpu_take_ipi_ns(struct ps_machine *machine, int cpu)
 	*owed = 0;
 	return ns;
 #endif
+}
+
+void ps_take_ipis(void)
+{
+	ps_ns_t ns = ps_cpu_take_ipi_ns(this_machine(), ps_current->cpu);
+
+	if (ns)
+		ps_charge(ns, PS_TIME_INTERRUPT);
 }

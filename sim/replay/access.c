@@ -38,7 +38,7 @@ static inline u64 walk(struct ps_replay *r, struct ps_tlb *tlb, const struct pag
 		       bool had, bool *ret_clean)
 {
 	u64 addr = vpn << PAGE_SHIFT, entry, set, flags = 0, *entryp;
-	pmd_t *pmd = pmd_find(pt, addr);
+	pmd_t *pmd = __pmd_find(pt, addr);
 	pmd_t top;
 	pfn_t pfn;
 
@@ -192,7 +192,6 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 
 	load_costs(r, cpu_nid);
 	tlb_enter_mm(pt);
-	ps_charge(ps_cpu_take_ipi_ns(machine, task->cpu), PS_TIME_MIGRATE);
 	replay_set_deadline(r);
 	deadline = r->deadline;
 	now = task->now + computed;
@@ -224,7 +223,7 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 				computed = 0;
 				done = i;
 				error = slow_record(r, vpn, meta, word != 0, &nid);
-				ps_charge(ps_cpu_take_ipi_ns(machine, task->cpu), PS_TIME_MIGRATE);
+				ps_take_ipis();
 				replay_set_deadline(r);
 				deadline = r->deadline;
 				now = task->now;

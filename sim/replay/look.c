@@ -184,7 +184,8 @@ static void smaps_vma(struct smaps *s, struct vm_area_struct *vma)
 		u64 next = pmd_addr_end(pt, addr, vma->vm_end);
 
 		if (pmd_leaf_or_swap(*pmd)) {
-			if (pmd_present(*pmd) && !is_huge_zero_pmd(*pmd)) {
+			/* Linux asks as for an access: a huge page without any is passed over, small ones are counted. */
+			if (pmd_present(*pmd) && !pmd_protnone(*pmd) && !is_huge_zero_pmd(*pmd)) {
 				struct page *page = pfn_to_page(pmd_pfn(*pmd));
 
 				if (PageAnon(page))

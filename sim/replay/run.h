@@ -2,9 +2,10 @@
 /*
  * What one bulk replay consists of, for the files that implement it:
  *
- *   replay.c   setting up, time, intervals, the report
+ *   replay.c   setting up, time
  *   access.c   records: the hot path
  *   event.c    events: what a program asks of its kernel
+ *   count.c    what has been counted: intervals, the report
  *
  * Invariant between batches: no task is entered. Within a batch the task it belongs to is, and `deadline` is the earliest
  * virtual time at which anything but the task itself has to happen.
@@ -18,6 +19,8 @@
 #include <pagesim/runtime.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/world.h>
+
+#include "base/grow.h"
 
 struct inode;
 
@@ -40,6 +43,14 @@ struct replay_task {
 /* Walks remembered for prefetching, by region of a PMD; power of two. */
 #define WALK_HINTS 4096
 
+/** A recorded path and the simulated file it became, with a reference. */
+struct replay_file {
+	struct replay_file *next;
+	struct inode *inode;
+	char name[];
+};
+#define REPLAY_FILES 64u
+
 struct ps_replay {
 	struct ps_world *world;
 	struct ps_machine *machine;
@@ -47,12 +58,13 @@ struct ps_replay {
 	struct ps_policy *policy;
 	GString *policy_text; /* as given */
 
-	GArray *tasks;            /* of struct replay_task, by number in the trace */
-	GHashTable *files;        /* recorded path -> struct inode, one reference each */
-	struct task_struct *last; /* who ran last; may be gone, never followed */
-	ps_ns_t last_now;         /* and where it stopped */
-	u32 *cpu_task;            /* by CPU: trace's number of who ran there last, plus 1 */
-	unsigned placed;          /* tasks given a CPU so far */
+	struct ps_grow tasks;                    /* of struct replay_task, by number in the trace */
+	struct replay_file *files[REPLAY_FILES]; /* by recorded path, hashed; linked */
+	u64 host_failures;                       /* requests for host memory refused before this replay began */
+	struct task_struct *last;                /* who ran last; may be gone, never followed */
+	ps_ns_t last_now;                        /* and where it stopped */
+	u32 *cpu_task;                           /* by CPU: trace's number of who ran there last, plus 1 */
+	unsigned placed;                         /* tasks given a CPU so far */
 
 	ps_ns_t origin;      /* virtual time of the first batch */
 	ps_ns_t deadline;    /* see above */
@@ -87,6 +99,11 @@ struct ps_replay {
 	const u64 *hint[WALK_HINTS]; /* tables of PTEs, perhaps no longer: only ever prefetched from */
 };
 
+static inline struct replay_task *replay_task_at(const struct ps_replay *r, size_t number)
+{
+	return (struct replay_task *)r->tasks.data + number;
+}
+
 /** Records the first error, with the position in the trace. Return: false. */
 bool replay_fail(struct ps_replay *r, enum ps_replay_error code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
@@ -102,6 +119,11 @@ bool replay_due(struct ps_replay *r);
 void replay_set_deadline(struct ps_replay *r);
 /** Notes how much memory is resident if it was never more. Context: before memory is given back. */
 void replay_note_peak(struct ps_replay *r);
+
+/** Totals so far, in the columns of a row. */
+void replay_totals(struct ps_replay *r, u64 *values);
+/** Ends the open interval at @end, counted from the origin. */
+bool replay_close_row(struct ps_replay *r, ps_ns_t end);
 
 /** Replays the records of a batch in the entered task. */
 bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch);
