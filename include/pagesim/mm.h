@@ -87,9 +87,9 @@ struct mm_struct {
 	struct list_head mmap;             /* the same VMAs, by address; mmap_lock */
 	int map_count;                     /* VMAs; mmap_lock */
 	atomic_long_t rss_stat[NR_MM_COUNTERS];
-	atomic_t mm_users;                 /* tasks that share it */
-	struct list_head mmlist;           /* in the machine's list of address spaces; ps_mms.lock */
-	struct ps_machine *machine;        /* never changes */
+	atomic_t mm_users;          /* tasks that share it */
+	struct list_head mmlist;    /* in the machine's list of address spaces; ps_mms.lock */
+	struct ps_machine *machine; /* never changes */
 	bool huge_zero; /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE); as ps_faults.huge_zero_page */
 	/* The NUMA scanner's. One thread scans at a time: who moved numa_next_scan on, before it does anything that sleeps. */
 	u64 numa_scan_offset;   /* next address to be looked at */

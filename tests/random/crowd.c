@@ -532,7 +532,7 @@ static void op_file(struct member *m)
 
 	if (index >= c->slot_pages)
 		return;
-	ps_vma_page_source(NULL, &source);
+	ps_policy_page_source(&source);
 	assert_int_equal(ps_file_open(c->world->machine->files, paths[file], false, &inode), 0);
 	switch (pick(m, 5)) {
 	case 0:
