@@ -6,7 +6,8 @@
  * Names live here and nowhere else: tasks by name, regions by name and address space (a forked child has its parent's),
  * files by path. The k-th region name of a script has the same address in every task.
  *
- * After every statement the per-CPU LRU batches are drained and the watched counters compared with what they were.
+ * After every statement the disk is waited for, the per-CPU LRU batches are drained, and the watched counters compared with
+ * what they were.
  */
 #include "play.h"
 
@@ -73,10 +74,11 @@ struct task {
 static struct {
 	const struct ps_script *script;
 	const struct play_settings *settings;
-	GPtrArray *tasks;   /* of struct task, the living ones */
-	GPtrArray *slots;   /* region names in order of first use */
-	unsigned int desks; /* handed out so far */
-	u64 oom_kills;      /* before the script */
+	GPtrArray *tasks;      /* of struct task, the living ones */
+	GPtrArray *slots;      /* region names in order of first use */
+	unsigned int desks;    /* handed out so far */
+	GPtrArray *disk_files; /* paths below /d/ that the script names, each once */
+	u64 oom_kills;         /* before the script */
 	bool no_autodrain;
 	bool failed; /* the script ends here */
 	const struct ps_statement *st;
@@ -626,6 +628,29 @@ static long v_smaps(void)
 
 /* ---- the kernel's verbs ---- */
 
+static void add_disk_file(const char *path)
+{
+	if (!path || strncmp(path, "/d/", 3))
+		return;
+	for (guint i = 0; i < run.disk_files->len; i++)
+		if (!strcmp(g_ptr_array_index(run.disk_files, i), path))
+			return;
+	g_ptr_array_add(run.disk_files, (char *)(uintptr_t)path);
+}
+
+/* Waits for what is being written to the disk, and has nothing more written: how fast a disk is, no transcript may show. */
+static void wait_for_disk(void)
+{
+	for (guint i = 0; i < run.disk_files->len; i++) {
+		int fd = open(g_ptr_array_index(run.disk_files, i), O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE);
+		close(fd);
+	}
+}
+
 /* From a node to itself nothing moves, but before it looks the kernel empties the batches of all CPUs. */
 static void drain(void)
 {
@@ -881,6 +906,11 @@ void play(const struct ps_script *script, const struct play_settings *settings)
 	run.settings = settings;
 	run.tasks = g_ptr_array_new();
 	run.slots = g_ptr_array_new();
+	run.disk_files = g_ptr_array_new();
+	for (i = 0; i < script->n; i++) {
+		add_disk_file(script->statements[i].path);
+		add_disk_file(script->statements[i].range.name);
+	}
 	run.oom_kills = oom_kills();
 	drain();
 	counters_begin();
@@ -890,6 +920,7 @@ void play(const struct ps_script *script, const struct play_settings *settings)
 		play_statement();
 		if (run.failed)
 			break;
+		wait_for_disk();
 		if (!run.no_autodrain)
 			drain();
 		counters_after_statement(run.st->verb != PS_VERB_KERNEL_VMSTAT);
