@@ -48,6 +48,7 @@ enum ps_fault_kind {
 	PS_FAULT_THP,       /* mapped a huge page */
 	PS_FAULT_HINT,      /* NUMA hint fault */
 	PS_FAULT_MIGRATION, /* waited for a migration entry */
+	PS_FAULT_SWAP,      /* brought back from swap */
 	PS_NR_FAULT_KINDS,
 };
 const char *ps_fault_kind_name(enum ps_fault_kind kind);
@@ -138,6 +139,13 @@ struct ps_page_source;
  * Return: *ret_source, which owns nothing. Fidelity: exact, shmem_alloc_folio() and filemap_alloc_folio().
  */
 void ps_policy_page_source(struct ps_page_source *ret_source);
+
+/**
+ * swapoff(2): brings everything back that is in swap, then takes the area away.
+ * Context: a current task without an address space lock; may sleep. Return: 0; -EINVAL (swap is off), -ENOMEM (swap is on as
+ * before, some of it brought back). Fidelity: exact; swapoff(), try_to_unuse().
+ */
+int ps_swapoff(struct ps_machine *machine);
 
 /**
  * Faults in [start, end): write faults where the VMA is writable and private.

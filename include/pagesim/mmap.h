@@ -88,6 +88,7 @@ enum ps_madvice {
 	PS_MADV_DOFORK,
 	PS_MADV_COLD,
 	PS_MADV_FREE,
+	PS_MADV_PAGEOUT,
 };
 /**
  * Advice for a range. DONTNEED, REMOVE, COLD and FREE are refused for locked memory.
@@ -123,6 +124,8 @@ int dup_mm(struct mm_struct *oldmm, struct mm_struct **ret_mm);
 void exit_mmap(struct mm_struct *mm);
 /** One more / one less user; the last one unmaps everything and frees the mm. */
 void mmget(struct mm_struct *mm);
+/** The same for one that may have none any more. Return: false: it has none. */
+bool mmget_not_zero(struct mm_struct *mm);
 void mmput(struct mm_struct *mm);
 
 /* ---- pieces that other layers need; Context: mmap_lock for writing */

@@ -183,6 +183,7 @@ void rmap_walk_locked(struct page *page, struct rmap_walk_control *control);
 
 enum ttu_flags {
 	TTU_SPLIT_HUGE_PMD = 0x4, /* a huge PMD becomes PTEs first */
+	TTU_IGNORE_MLOCK = 0x8,   /* unmap from mlocked VMAs too: it comes back at once */
 	TTU_SYNC = 0x10,          /* wait for racing zaps, so that mapcount is exact */
 	TTU_BATCH_FLUSH = 0x40,   /* put the TLB flush off into the batch */
 	TTU_RMAP_LOCKED = 0x80,   /* the caller holds the rmap lock */
@@ -196,8 +197,11 @@ enum ttu_flags {
  */
 void try_to_migrate(struct page *page, unsigned int flags, struct tlb_batch *batch);
 /**
- * Unmaps a file page everywhere, leaving nothing: it is faulted in again from the cache.
- * Context: page locked. Success is !page_mapped(page) afterwards. Fidelity: exact for file pages; try_to_unmap().
+ * Unmaps a page everywhere, so that it can be reclaimed. A file page leaves nothing: it is faulted in again from the cache. An
+ * anonymous one in the swap cache leaves swap entries, with the exclusive and soft-dirty bits of the mapping; a lazily
+ * freed one leaves nothing, unless it was written or is held: then it is swap-backed again.
+ * Context: page locked; an anonymous one is in the swap cache or not swap-backed. Success is !page_mapped(page)
+ * afterwards: an entry stays where the page may be pinned or the VMA is mlocked. Fidelity: exact; try_to_unmap().
  */
 void try_to_unmap(struct page *page, unsigned int flags);
 /**

@@ -554,6 +554,23 @@ unsigned long ps_files_drop_pagecache(struct ps_files *files)
 	return dropped;
 }
 
+int ps_files_unuse(struct ps_files *files, const struct ps_page_source *source)
+{
+	struct inode *inode = NULL;
+	int err;
+
+	while ((inode = next_inode(files, inode))) {
+		if (!atomic_long_read(&inode->swapped))
+			continue;
+		err = shmem_unuse(inode, source);
+		if (err) {
+			iput(inode);
+			return err;
+		}
+	}
+	return 0;
+}
+
 int ps_file_writeback_begin(struct inode *inode)
 {
 	if (inode->kind != PS_FILE_DISK)

@@ -527,7 +527,7 @@ void split_swap_cluster(swp_entry_t entry)
 u64 swap_next_used(const struct ps_swap *swap, u64 offset)
 {
 	while (++offset < swap->nr_slots) {
-		u32 word = READ_ONCE(swap->map[offset]);
+		u32 word = ps_glance(swap->map[offset]);
 
 		if (word && word != SWAP_MAP_BAD)
 			return offset;
@@ -667,6 +667,19 @@ static bool __attribute__((format(printf, 3, 4))) wrong(char *why, size_t len, c
 	return false;
 }
 
+/* Most of the area is free most of the time, and it is looked at often. */
+static bool cluster_is_free(const struct ps_swap *swap, u64 first)
+{
+	u64 slots = cluster_slots(swap), i;
+	u32 any = 0;
+
+	if (first + slots > swap->nr_slots)
+		return false;
+	for (i = 0; i < slots; i++)
+		any |= swap->map[first + i];
+	return !any;
+}
+
 /* One part of the cache: each page under its own entry, and the map says so. */
 static bool space_validate(const struct ps_swap *swap, struct address_space *space, u64 *cached, char *why, size_t len)
 {
@@ -716,7 +729,10 @@ bool ps_swap_validate(struct ps_swap *swap, char *ret_why, size_t why_len)
 		u64 first = i * cluster_slots(swap);
 		unsigned int used = 0;
 
-		for (slot = first; slot < first + cluster_slots(swap); slot++) {
+		bool empty = cluster_is_free(swap, first);
+
+		free += empty ? cluster_slots(swap) : 0;
+		for (slot = first; !empty && slot < first + cluster_slots(swap); slot++) {
 			u32 word = slot < swap->nr_slots ? swap->map[slot] : SWAP_MAP_BAD;
 
 			used += word != 0;

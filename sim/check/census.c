@@ -14,6 +14,7 @@
 #include <pagesim/movable.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/rmap.h>
+#include <pagesim/swap.h>
 
 void violation(struct census *c, int invariant, pfn_t pfn, const char *format, ...)
 {
@@ -88,6 +89,27 @@ const struct sight *sight_find(const struct census *c, pfn_t pfn)
 	return sight->pfn ? sight : NULL;
 }
 
+/* ---- swap */
+
+/* An entry refers to a slot: one more of those the map must count. */
+static void swap_user(struct census *c, swp_entry_t entry, u32 asid, u64 addr)
+{
+	const struct ps_swap *swap = c->machine->swap;
+	u64 slot = swp_offset(entry);
+
+	if (!swap || !swap->map || swp_type(entry) || !slot || slot >= swap->nr_slots) {
+		violation(c, 19, U64_MAX, "mm %u: the entry at %#lx refers to slot %lu, which is none", asid,
+			  (unsigned long)addr, (unsigned long)slot);
+		return;
+	}
+	if (!c->swap_users)
+		c->swap_users = ps_calloc(swap->nr_slots, sizeof(*c->swap_users));
+	if (!c->swap_users)
+		c->out_of_memory = true;
+	else
+		c->swap_users[slot]++;
+}
+
 /* ---- address spaces */
 
 /* Is this frame one that may be mapped? */
@@ -152,6 +174,11 @@ static void census_pte(struct census *c, struct vm_area_struct *vma, u64 addr, p
 
 	if (pte_none(pte) || is_zero_pte(pte))
 		return;
+	if (is_swap_pte(pte) && !swp_type(pte_to_swp_entry(pte))) {
+		sums->rss[MM_SWAPENTS]++;
+		swap_user(c, pte_to_swp_entry(pte), vma->vm_mm->pt.asid, addr);
+		return;
+	}
 	if (!pte_present(pte) && !is_pte_migration_entry(pte)) {
 		violation(c, 16, U64_MAX, "mm %u: entry of no known kind at %#lx", vma->vm_mm->pt.asid,
 			  (unsigned long)addr);

@@ -19,6 +19,7 @@
 
 #include <pagesim/alloc.h>
 #include <pagesim/fault.h>
+#include <pagesim/inode.h>
 #include <pagesim/machine.h>
 #include <pagesim/mem.h>
 #include <pagesim/page_alloc.h>
@@ -364,7 +365,7 @@ static bool out_of_memory(const struct ps_alloc_context *ac)
 static const struct ps_reclaim_ops reclaim_ops = {
 	.wake_kswapd = wake_kswapd,
 	.direct_reclaim = direct_reclaim,
-	.can_reclaim_anon = can_demote,
+	.can_reclaim_anon = can_reclaim_anon_pages,
 	.out_of_memory = out_of_memory,
 };
 
@@ -392,6 +393,8 @@ int ps_reclaim_init(struct ps_machine *machine)
 		k->pgdat->reclaim_private = k;
 	}
 	machine->reclaim = reclaim;
+	if (machine->files)
+		machine->files->hooks.reclaim_pages = reclaim_pages;
 	ps_mem_set_reclaim_ops(machine, &reclaim_ops);
 	return 0;
 }
@@ -404,6 +407,8 @@ void ps_reclaim_destroy(struct ps_machine *machine)
 	if (!reclaim)
 		return;
 	ps_mem_set_reclaim_ops(machine, NULL);
+	if (machine->files)
+		machine->files->hooks.reclaim_pages = NULL;
 	/* The threads may be far ahead of this task: catch up, so that their last steps do not look like a hang. */
 	ps_sleep_until(ps_runtime_now(current->rt));
 	for (nid = 0; nid < (nid_t)machine->nr_nodes; nid++) {

@@ -45,6 +45,7 @@ struct scan_control {
 	int reclaim_idx; /* highest zone that helps */
 	const nodemask_t *nodemask;
 	bool may_writepage;
+	bool no_demotion; /* asked to reclaim, not to move */
 	bool force_deactivate;
 	bool may_deactivate[2];  /* anonymous, file: the inactive list is short */
 	bool skipped_deactivate; /* out: an active list was spared */

@@ -64,7 +64,8 @@ static int follow(struct vm_area_struct *vma, u64 addr, unsigned int flags, stru
 	ptl = pmd_trans_huge_lock(vma, pmd);
 	if (ptl) {
 		top = *pmd;
-		if (!pmd_present(top)) {
+		/* A huge mapping that may not be touched looks like none; a small one (below) like a page that is elsewhere. */
+		if (!pmd_present(top) || pmd_protnone(top)) {
 			spin_unlock(ptl);
 			return no_page(vma, flags, ret_page);
 		}

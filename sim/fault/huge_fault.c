@@ -18,6 +18,7 @@
 #include <pagesim/page_ref.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 
 #include "fault/vm_fault.h"
@@ -241,6 +242,8 @@ vm_fault_t do_huge_pmd_wp_page(struct vm_fault *vmf)
 			put_page(page);
 		}
 		reuse = PageAnonExclusive(page);
+		if (!reuse && PageSwapCache(page))
+			try_to_free_swap(page);
 		/* Only our mapping's reference: nobody else has it, nobody can get it. */
 		if (!reuse && page_ref_count(page) == 1) {
 			page_move_anon_rmap(page, vma);

@@ -403,6 +403,8 @@ static int advice_of(int advice)
 		return PS_MADV_DOFORK;
 	case PS_ADVICE_COLD:
 		return PS_MADV_COLD;
+	case PS_ADVICE_PAGEOUT:
+		return PS_MADV_PAGEOUT;
 	case PS_ADVICE_FREE:
 		return PS_MADV_FREE;
 	default:

@@ -14,6 +14,7 @@
 #include <pagesim/errname.h>
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
+#include <pagesim/swap.h>
 
 #define SCRIPT_ERROR (g_quark_from_static_string("pagesim-script"))
 
@@ -225,6 +226,14 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 	/* A script begins with the settings of the guest the transcripts were recorded on. */
 	run.world->machine->files->tmpfs_huge = SHMEM_HUGE_ADVISE;
 	run.world->machine->files->shmem_enabled = SHMEM_HUGE_ADVISE;
+	ps_task_enter(run.world->boot);
+	failed = ps_swapon(run.world->machine, SCRIPT_SWAP_BYTES);
+	ps_task_leave();
+	if (failed) {
+		ps_world_free(run.world);
+		g_set_error(error, SCRIPT_ERROR, 0, "%s: out of memory", script->name);
+		return false;
+	}
 	run.actors = g_ptr_array_new();
 	run.slots = g_ptr_array_new_with_free_func(g_free);
 	run.out = g_string_new(NULL);

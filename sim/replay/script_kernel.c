@@ -15,6 +15,7 @@
 #include <pagesim/reclaim.h>
 #include <pagesim/shmem.h>
 #include <pagesim/split.h>
+#include <pagesim/swap.h>
 
 long verb_kernel_drain(struct script_run *run)
 {
@@ -39,6 +40,13 @@ long verb_kernel_drop_caches(struct script_run *run)
 		shrink_huge_zero_page(machine);
 	}
 	return 0;
+}
+
+long verb_kernel_swap(struct script_run *run)
+{
+	struct ps_machine *machine = run->world->machine;
+
+	return run->st->on ? ps_swapon(machine, SCRIPT_SWAP_BYTES) : ps_swapoff(machine);
 }
 
 /* Fewer pages than asked for, in either direction, is an error to the script, like the host would take it. */

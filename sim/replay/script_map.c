@@ -143,6 +143,7 @@ static const struct {
 	{ PS_ADVICE_DOFORK, PS_MADV_DOFORK },
 	{ PS_ADVICE_COLD, PS_MADV_COLD },
 	{ PS_ADVICE_FREE, PS_MADV_FREE },
+	{ PS_ADVICE_PAGEOUT, PS_MADV_PAGEOUT },
 };
 
 struct madvise_arg {

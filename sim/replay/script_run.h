@@ -50,6 +50,9 @@ struct script_actor {
 	ps_ns_t next_tick; /* when NUMA balancing wants its turn, on the task's clock */
 };
 
+/** The guest of the transcripts has a compressed disk of this size for swap. */
+#define SCRIPT_SWAP_BYTES (256ull << 20)
+
 struct script_run {
 	const struct ps_script *script;
 	const struct ps_script_settings *settings;

@@ -62,6 +62,7 @@ enum verb_print {
 	V(KERNEL_BALLOON, kernel_balloon, PRINT_ERROR) \
 	V(KERNEL_DRAIN, kernel_drain, PRINT_ERROR) \
 	V(KERNEL_DROP_CACHES, kernel_drop_caches, PRINT_ERROR) \
+	V(KERNEL_SWAP, kernel_swap, PRINT_ERROR) \
 	V(KERNEL_NODES, kernel_nodes, PRINT_OWN) \
 	V(KERNEL_VMSTAT, kernel_vmstat, PRINT_OWN) \
 	V(KERNEL_RECLAIM, kernel_reclaim, PRINT_ERROR) \

@@ -24,7 +24,7 @@ static void what_a_batch_has_not_flushed_yet_is_flushed_for_who_comes_between(vo
 	for (way = 0; way < WAYS; way++) {
 		u64 r = map_filled(1, 1), d = place(1), word = 0;
 		struct page *page = page_at(r);
-		struct tlb_batch batch = { .nr = 0 };
+		struct tlb_batch batch = { .pending = false };
 
 		as(scene->boot);
 		get_page(page);
