@@ -207,8 +207,9 @@ void swapin_willneed(struct vm_area_struct *vma, u64 start, u64 end)
 	pmd_t *pmd;
 
 	if (vma->vm_mapping) {
+		/* 6.1 counts the page behind the range in. */
 		shmem_swapin_readahead(vma->vm_mapping->host, linear_page_index(vma, start),
-				       linear_page_index(vma, start) + ((end - start) >> PAGE_SHIFT), alloc_by_task,
+				       linear_page_index(vma, start) + ((end - start) >> PAGE_SHIFT) + 1, alloc_by_task,
 				       NULL);
 		return;
 	}
