@@ -389,6 +389,8 @@ struct ps_cpumask {
  * their ipi_ns.
  */
 unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages);
+/** ps_tlb_shootdown_all - the same of everything the TLBs have. Fidelity: as above (arch_tlbbatch_flush). */
+unsigned ps_tlb_shootdown_all(const struct ps_cpumask *cpus);
 /** Linux's tlb_single_page_flush_ceiling. */
 #define PS_TLB_FLUSH_CEILING 33
 

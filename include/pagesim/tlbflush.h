@@ -4,11 +4,10 @@
  * another CPU may still use the old translation, and whole families of bugs live in that window.
  *
  * The caller's own CPU flushes at once; every other CPU in the address space's cpumask gets an inter-processor interrupt
- * (a shootdown), whose cost the caller and the target are charged. A batch collects address spaces and flushes each of
- * the CPUs concerned once.
+ * (a shootdown), whose cost the caller and the target are charged. A batch collects CPUs and flushes each of them once.
  *
  * What Linux does differently: it has a lazy TLB mode and generations per address space (a CPU that has gone on to another
- * process is not interrupted, and flushes when it comes back), and a batched flush drops the whole TLB.
+ * process is not interrupted, and flushes when it comes back).
  *
  * Locking: pt->cpumask: atomic bits, see tlb_enter_mm. A batch is its owner's. Flushing takes MMU_LOCK of each CPU in turn.
  *
@@ -48,25 +47,24 @@ void flush_tlb_mm(struct page_tables *pt);
  */
 void flush_tlb_fix_spurious_fault(struct page_tables *pt, u64 addr);
 
-#define TLB_BATCH_MMS 8
-
-/** Flushes put off (struct tlbflush_unmap_batch of the kernel). All zero is empty. */
+/**
+ * Flushes put off (struct tlbflush_unmap_batch of the kernel). All zero is empty. It keeps CPUs, not address spaces: one of
+ * those may be gone by the time of the flush.
+ */
 struct tlb_batch {
-	struct page_tables *mm[TLB_BATCH_MMS];
-	unsigned int nr;
+	struct ps_cpumask cpus;
+	bool pending;
 	bool writable; /* a dirty entry is among them: flush before the page is read */
 };
 
 /**
- * Puts off the flush of an entry of this address space; flushes the batch first if it is full of others.
- * Context: the entry is changed already, and its table's lock held. Fidelity: simplified (set_tlb_ubc_flush_pending): the
- * kernel collects CPUs, not address spaces, and is never full.
+ * Puts off the flush of an entry of this address space.
+ * Context: the entry is changed already, and its table's lock held. Fidelity: exact, set_tlb_ubc_flush_pending().
  */
 void tlb_batch_add(struct tlb_batch *batch, struct page_tables *pt, bool writable);
 /**
- * Flushes what was put off and empties the batch. Does nothing for an empty one.
- * Context: before any page concerned is read, written or freed. Fidelity: simplified (try_to_unmap_flush): the address
- * spaces concerned, not the whole TLB.
+ * Flushes what was put off, which is everything the CPUs concerned have, and empties the batch. Does nothing for an empty one.
+ * Context: before any page concerned is read, written or freed. Fidelity: exact, try_to_unmap_flush().
  */
 void tlb_batch_flush(struct tlb_batch *batch);
 

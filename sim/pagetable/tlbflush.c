@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which CPUs must forget what: the cpumask of an address space and the batch of flushes put off.
+ * Which CPUs must forget what: the cpumask of an address space, and the batch of flushes put off.
  */
 #include <pagesim/tlbflush.h>
 
@@ -19,19 +19,25 @@ void tlb_enter_mm(struct page_tables *pt)
 	smp_mb__after_atomic();
 }
 
-static void flush(struct page_tables *pt, u64 addr, u64 npages)
+/*
+ * Adds the CPUs that may hold translations of pt. The changed entry before the mask; pairs with tlb_enter_mm(): a CPU that is
+ * not seen here has not begun to walk, and will find the entry changed.
+ */
+static void add_cpus(struct ps_cpumask *cpus, const struct page_tables *pt)
 {
-	struct ps_cpumask cpus;
 	unsigned int i, words = BITS_TO_LONGS(this_machine()->nr_cpus);
 
-	ps_point(PS_POINT_OTHER, pt);
-	/*
-	 * The changed entry before the mask; pairs with tlb_enter_mm(): a CPU that is not seen here has not begun to walk,
-	 * and will find the entry changed.
-	 */
 	smp_mb();
 	for (i = 0; i < words; i++)
-		cpus.bits[i] = READ_ONCE(pt->cpumask.bits[i]);
+		cpus->bits[i] |= READ_ONCE(pt->cpumask.bits[i]);
+}
+
+static void flush(struct page_tables *pt, u64 addr, u64 npages)
+{
+	struct ps_cpumask cpus = { { 0 } };
+
+	ps_point(PS_POINT_OTHER, pt);
+	add_cpus(&cpus, pt);
 	ps_tlb_shootdown(&cpus, pt->asid, addr >> PAGE_SHIFT, npages);
 }
 
@@ -62,26 +68,16 @@ void flush_tlb_fix_spurious_fault(struct page_tables *pt, u64 addr)
 
 void tlb_batch_add(struct tlb_batch *batch, struct page_tables *pt, bool writable)
 {
-	unsigned int i;
-
-	for (i = 0; i < batch->nr; i++)
-		if (batch->mm[i] == pt)
-			break;
-	if (i == TLB_BATCH_MMS) {
-		tlb_batch_flush(batch);
-		i = 0;
-	}
-	if (i == batch->nr)
-		batch->mm[batch->nr++] = pt;
+	add_cpus(&batch->cpus, pt);
+	batch->pending = true;
 	batch->writable |= writable;
 }
 
 void tlb_batch_flush(struct tlb_batch *batch)
 {
-	unsigned int i;
-
-	for (i = 0; i < batch->nr; i++)
-		flush_tlb_mm(batch->mm[i]);
-	batch->nr = 0;
-	batch->writable = false;
+	if (!batch->pending)
+		return;
+	ps_point(PS_POINT_OTHER, batch);
+	ps_tlb_shootdown_all(&batch->cpus);
+	*batch = (struct tlb_batch){ .pending = false };
 }

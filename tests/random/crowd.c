@@ -143,6 +143,17 @@ static void hear_bug(void *arg, const struct ps_bug *bug)
 		    bug->file, bug->line, bug->detail ? ": " : "", bug->detail ? bug->detail : "");
 }
 
+/*
+ * A CPU looks its translation up and touches the memory in one go: who wants to take the translation away waits for it. So
+ * there is no schedule point between ps_mmu_access() and this.
+ */
+static u64 *word_at(const struct ps_access *access)
+{
+	struct page *page = pfn_to_page(access->pfn);
+
+	return ps_contents_mode() == PS_CONTENTS_BYTES ? (u64 *)page_address(page) : &page->contents;
+}
+
 /* ---- places */
 
 static u64 slot_addr(const struct crowd *c, unsigned int slot)
@@ -226,7 +237,7 @@ static void store_word(struct member *m, u64 i)
 	}
 	if (error)
 		return;
-	page_word_write(pfn_to_page(access.pfn), word);
+	*word_at(&access) = word;
 	p->word = word;
 	p->unsure = false;
 }
@@ -243,7 +254,7 @@ static bool load_word(u64 addr, const struct own_page *p, u64 *ret_is, int *ret_
 		return true;
 	if (*ret_error || expected)
 		return *ret_error == expected;
-	*ret_is = page_word_read(pfn_to_page(access.pfn));
+	*ret_is = *word_at(&access);
 	return *ret_is == p->word || (p->unsure && !*ret_is);
 }
 
@@ -556,7 +567,7 @@ static void op_file(struct member *m)
 		doing(m, "store %s[%lu]", paths[file], (unsigned long)index);
 		error = ps_mmu_access(addr, true, &access);
 		if (!error) {
-			page_word_write(pfn_to_page(access.pfn), word);
+			*word_at(&access) = word;
 			c->file_word[file][index] = word;
 		} else if (error != -ENOMEM) {
 			crowd_fails(c, "member %u: store to %s[%lu] returns %d", m->id, paths[file],
@@ -567,7 +578,7 @@ static void op_file(struct member *m)
 		doing(m, "load %s[%lu]", paths[file], (unsigned long)index);
 		error = ps_mmu_access(addr, false, &access);
 		if (!error)
-			is = page_word_read(pfn_to_page(access.pfn));
+			is = *word_at(&access);
 		if (error ? error != -ENOMEM : is != c->file_word[file][index])
 			crowd_fails(c, "member %u: load of %s[%lu] returns %d and %#lx, not %#lx", m->id, paths[file],
 				    (unsigned long)index, error, (unsigned long)is,
@@ -601,7 +612,7 @@ static void child_main(void *arg)
 			    !ps_mmu_access(base + (i << PAGE_SHIFT), true, &access)) {
 				p->word = 0xC000000000000000ULL | ps_rng_below(&rng, 1 << 30);
 				p->unsure = false;
-				page_word_write(pfn_to_page(access.pfn), p->word);
+				*word_at(&access) = p->word;
 			}
 		}
 		if (round == 1)
@@ -778,7 +789,9 @@ static void populate_crowd(struct crowd *c)
 			m->task = new_fiber(c, "member", (int)ps_rng_below(&rng, c->world->machine->nr_cpus),
 					    member_main, m);
 			m->task->mm = c->mm[p];
+			ps_task_enter(c->world->boot);
 			mmget(c->mm[p]);
+			ps_task_leave();
 		}
 	}
 }
