@@ -333,24 +333,6 @@ static struct mm_struct *next_mm(struct ps_mms *mms, struct mm_struct *mm)
 	return next;
 }
 
-/* What nobody maps but the cache still keeps. */
-static void unuse_cached(struct ps_swap *swap)
-{
-	u64 slot = 0;
-
-	while ((slot = swap_next_used(swap, slot))) {
-		struct page *page = lookup_swap_cache(swp_entry(0, slot));
-
-		if (!page)
-			continue;
-		lock_page(page);
-		wait_on_page_writeback(page);
-		try_to_free_swap(page);
-		unlock_page(page);
-		put_page(page);
-	}
-}
-
 static int try_to_unuse(struct ps_swap *swap)
 {
 	struct ps_machine *machine = swap->machine;
@@ -370,7 +352,7 @@ static int try_to_unuse(struct ps_swap *swap)
 		mm = NULL;
 		if (error)
 			return error;
-		unuse_cached(swap);
+		free_unused_swap_cache(swap);
 		cond_resched();
 	}
 	return 0;
