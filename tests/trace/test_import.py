@@ -236,6 +236,14 @@ class MadeUp(Case):
                 self.assertIn(words.lower(), error.lower())
                 self.assertEqual(error.count('\n'), 1, error)
 
+    def test_input_that_is_none_does_not_cost_the_output_that_was_there(self):
+        out = self.write('out.pgt', 'kept')
+        log = self.write('log', made_up(8, 50))
+        for args in ([self.write('binary', b'\x7fELF\x00\x01' * 100)], [log, self.path('missing')], ['--to', 'pgs', log]):
+            run('convert', *args, out, status=1)
+            with open(out) as f:
+                self.assertEqual(f.read(), 'kept')
+
     def test_command_lines_that_make_no_sense(self):
         log = self.write('log', made_up(8, 50))
         for args in (['convert'], ['convert', log], ['convert', log, log], ['convert', '--fold', '99', log, 'x.pgt'],
@@ -249,7 +257,20 @@ class MadeUp(Case):
     def test_record_without_valgrind_says_so(self):
         _, error = run('record', '-o', self.path('r.pgt'), '--', 'true', status=1, env={'PATH': self.dir})
         self.assertIn('install the package valgrind', error)
-        self.assertFalse(os.path.exists(self.path('r.pgt')))
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_record_that_fails_does_not_cost_what_was_there(self):
+        """Nor a device that was meant as the output."""
+        out = self.write('r.pgt', 'kept')
+        run('record', '-o', out, '--', 'true', status=1, env={'PATH': self.dir})
+        with open(out) as f:
+            self.assertEqual(f.read(), 'kept')
+        pipe = self.path('pipe')
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        run('record', '-o', pipe, '--', 'true', status=1, env={'PATH': self.dir})
+        os.close(reader)
+        self.assertEqual(sorted(os.listdir(self.dir)), ['pipe', 'r.pgt'])
 
 
 class Valgrind(Case):
