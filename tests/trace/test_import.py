@@ -17,7 +17,7 @@ import sys
 import tempfile
 import unittest
 
-PAGESIM = sys.argv[1]
+PAGESIM = os.path.abspath(sys.argv[1])
 MEMORY = re.compile(r'^(I | L| S| M) ([0-9a-f]+),([0-9]+)$')
 LETTER = {'I ': 'fetches', ' L': 'loads', ' S': 'stores', ' M': 'modifies'}
 
@@ -346,6 +346,19 @@ class Valgrind(Case):
         # Children's accesses are their own: the shell's half of the fork and cat's beginning are of different tasks.
         tasks = {line.split()[1] for line in t.text.splitlines() if line.startswith('@') and len(line.split()) == 2}
         self.assertEqual(tasks, {'0', '1', '2'})
+
+    def test_record_asks_the_program_where_it_is_and_what_it_is(self):
+        """Relative paths are below the folder it was started in; its image has its file's name, segment by segment."""
+        self.write('input', 'x')
+        trace = self.path('r.pgt')
+        run('record', '-o', trace, '--', '/bin/sh', '-c', 'read x < input; sleep 0.2', cwd=self.dir)
+        text = Trace(trace).text
+        self.assertIn(f' open name={os.path.realpath(self.dir)}/input\n', text)
+        image = re.findall(r'^@\d+ 0 mmap at=(\w+)\+(\d+) prot=(\d) flags=48 offset=(\d+) name=(.*)$', text, re.M)
+        shell = [m for m in image if m[4] == os.path.realpath('/bin/sh')]
+        self.assertGreaterEqual(len(shell), 2)
+        self.assertEqual(len({m[3] for m in shell}), len(shell))
+        self.assertLess(len(image), 40)
 
     def test_record_follows_programs_that_close_everything(self):
         trace = self.path('r.pgt')

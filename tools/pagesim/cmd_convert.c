@@ -83,6 +83,10 @@ static bool import(const struct options *o, char **from, size_t n, int fd, const
 	if (!w)
 		return false;
 	lackey = ps_lackey_new(w, &settings);
+	if (!lackey) {
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s: out of memory", from[0]);
+		return end_writer(w, false, NULL);
+	}
 	ok = ps_lackey_import(lackey, from, n, error);
 	ps_lackey_finish(lackey);
 	ps_lackey_free(lackey);

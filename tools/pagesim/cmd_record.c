@@ -90,6 +90,10 @@ static int record(char **argv, const char *out, gboolean fetches, int fold, bool
 	lackey_settings.command = command;
 	lackey = ps_lackey_new(w, &lackey_settings);
 	g_free(command);
+	if (!lackey) {
+		status = cmd_fail("%s: out of memory", out);
+		goto out_close;
+	}
 	ok = ps_record(lackey, &settings, &status, &error);
 	ps_lackey_finish(lackey);
 	clear_progress(&progress);
