@@ -47,18 +47,23 @@ struct ps_lackey_counts {
 	u64 other_lines; /* valgrind's own messages */
 };
 
-/** @writer is borrowed; the importer adds its totals to it when finished. */
+/**
+ * @writer is borrowed; the importer adds its totals to it when finished.
+ * Return: the importer, freed by ps_lackey_free(), or NULL without memory.
+ */
 struct ps_lackey *ps_lackey_new(struct ps_trace_writer *writer, const struct ps_lackey_settings *settings);
 
 /**
  * A new stream, called @name in messages.
  * @pid: the process all of it comes from, when the carrier knows (a socket's credentials); 0: go by what the text says.
+ * Return: the stream, the importer's, or NULL without memory.
  */
 struct ps_lackey_stream *ps_lackey_stream_new(struct ps_lackey *lackey, const char *name, u32 pid);
 
 /**
  * Takes @n bytes of the stream's text; pieces may end anywhere.
- * Return: true, or false with @error set (FILE:LINE: ...); lines before the bad one count, nothing after it is taken.
+ * Return: true, or false with @error set (FILE:LINE: ...); lines before the bad one count, nothing after it is taken. Out of
+ * memory is such an error.
  */
 bool ps_lackey_feed(struct ps_lackey_stream *stream, const char *bytes, size_t n, GError **error);
 

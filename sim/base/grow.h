@@ -50,6 +50,19 @@ static inline bool ps_grow_add(struct ps_grow *grow, const void *item, size_t si
 	return ps_grow_add_many(grow, item, 1, size);
 }
 
+/** Puts an item before item @i, or behind all. Return: false without memory, and nothing is added. */
+static inline bool ps_grow_insert(struct ps_grow *grow, size_t i, const void *item, size_t size)
+{
+	char *at;
+
+	if (!ps_grow_reserve(grow, 1, size))
+		return false;
+	at = (char *)grow->data + i * size;
+	memmove(at + size, at, (grow->n++ - i) * size);
+	memcpy(at, item, size);
+	return true;
+}
+
 /** Takes item @i out; those behind it move up. */
 static inline void ps_grow_remove(struct ps_grow *grow, size_t i, size_t size)
 {

@@ -230,11 +230,18 @@ static unsigned int prot_of(u32 prot)
 	       (prot & PS_PROT_EXEC ? MM_PROT_EXEC : 0);
 }
 
+/* What importers call memory that only looks like a file, and the folder where such files have names. */
+static bool in_memory(const char *name)
+{
+	return g_str_has_prefix(name, "memfd:") || g_str_has_prefix(name, "shm:") ||
+	       g_str_has_prefix(name, "/dev/shm/");
+}
+
 /* The simulated file of a recorded path, without a reference of its own. Return: 0, -ENOMEM, -EINVAL. */
 static int file_of(struct ps_replay *r, const char *name, struct inode **ret_inode)
 {
 	struct replay_file **bucket = &r->files[g_str_hash(name) % REPLAY_FILES], *file;
-	const char *below = name[0] == '/' ? "/d" : "/d/";
+	const char *below = in_memory(name) ? (name[0] == '/' ? "/t" : "/t/") : name[0] == '/' ? "/d" : "/d/";
 	size_t length = strlen(name), room = length + strlen(below) + 1;
 	char *path;
 	int error;

@@ -38,22 +38,80 @@
 
 /* ---- processes ---- */
 
+static struct process **processes_of(const struct ps_lackey *lackey)
+{
+	return lackey->processes.data;
+}
+
+/* Index of the first process whose number is @pid or higher. */
+static size_t process_index(const struct ps_lackey *lackey, u32 pid)
+{
+	size_t low = 0, high = lackey->processes.n;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (processes_of(lackey)[middle]->pid >= pid)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
 struct process *lackey_process(struct ps_lackey *lackey, u32 pid)
 {
-	return g_hash_table_lookup(lackey->processes, GUINT_TO_POINTER(pid));
+	size_t i = process_index(lackey, pid);
+
+	return i < lackey->processes.n && processes_of(lackey)[i]->pid == pid ? processes_of(lackey)[i] : NULL;
 }
 
 static void enter_process(struct ps_lackey *lackey, struct process *p)
 {
+	size_t i = process_index(lackey, p->pid);
 	struct process *old = lackey_process(lackey, p->pid);
 
-	/* Streams may still point to a process whose number is used again. */
+	if (p == lackey->spare)
+		return;
+	/* process_new() made room. Streams may still point to a process whose number is used again. */
+	ps_grow_add(&lackey->all, &p, sizeof(p));
 	if (old) {
 		process_exit(old);
-		g_hash_table_steal(lackey->processes, GUINT_TO_POINTER(p->pid));
-		g_ptr_array_add(lackey->graveyard, old);
+		processes_of(lackey)[i] = p;
+	} else {
+		ps_grow_insert(&lackey->processes, i, &p, sizeof(p));
 	}
-	g_hash_table_insert(lackey->processes, GUINT_TO_POINTER(p->pid), p);
+}
+
+void lackey_watch(struct ps_lackey *lackey, const char *directory,
+		  char *(*maps)(void *arg, u32 pid, const char *command), void *arg)
+{
+	ps_free(lackey->directory);
+	lackey->directory = lackey_text(lackey, directory, strlen(directory));
+	lackey->maps = maps;
+	lackey->maps_arg = arg;
+}
+
+char *lackey_text(struct ps_lackey *lackey, const char *text, size_t n)
+{
+	char *copy = ps_alloc(n + 1);
+
+	if (!copy) {
+		lackey->no_memory = true;
+		return NULL;
+	}
+	memcpy(copy, text, n);
+	copy[n] = 0;
+	return copy;
+}
+
+/* A program has just begun in @p: what is there before its first access. */
+static void ask_image(struct ps_lackey *lackey, struct process *p, const char *command)
+{
+	char *maps = lackey->maps ? lackey->maps(lackey->maps_arg, p->pid, command) : NULL;
+
+	process_set_image(p, maps);
+	ps_free(maps);
 }
 
 static struct process *start_process(struct ps_lackey *lackey, u32 pid, u32 parent, const char *command)
@@ -71,6 +129,8 @@ static struct process *start_process(struct ps_lackey *lackey, u32 pid, u32 pare
 	};
 
 	enter_process(lackey, p);
+	if (!mother && lackey->directory)
+		p->directory = lackey_text(lackey, lackey->directory, strlen(lackey->directory));
 	if (!*lackey->command) {
 		g_free(lackey->command);
 		lackey->command = g_strdup(command);
@@ -117,6 +177,8 @@ static void settle_header(struct ps_lackey_stream *s, bool forked)
 		p = start_process(lackey, s->header_pid, s->header_parent, command);
 	else if (!forked)
 		process_exec(p, command);
+	if (!forked)
+		ask_image(lackey, p, command);
 	run(s, p, p->running);
 }
 
@@ -130,14 +192,10 @@ static void settle(struct ps_lackey_stream *s)
 static struct process *last_alive(struct ps_lackey *lackey)
 {
 	struct process *best = NULL;
-	GHashTableIter i;
-	gpointer value;
 
-	g_hash_table_iter_init(&i, lackey->processes);
-	while (g_hash_table_iter_next(&i, NULL, &value)) {
-		struct process *p = value;
+	for (size_t i = 0; i < lackey->processes.n; i++) {
+		struct process *p = processes_of(lackey)[i];
 
-		/* The task decides between equals: the order of a hash table is none. */
 		if (!p->exited &&
 		    (!best || p->last_run > best->last_run || (p->last_run == best->last_run && p->task > best->task)))
 			best = p;
@@ -160,10 +218,15 @@ static void settle_unknown(struct ps_lackey_stream *s)
 	run(s, p, p->running);
 }
 
+static struct ps_lackey_stream **streams_of(const struct ps_lackey *lackey)
+{
+	return lackey->streams.data;
+}
+
 static struct ps_lackey_stream *stream_of(struct ps_lackey *lackey, u32 pid)
 {
-	for (guint i = lackey->streams->len; i--;) {
-		struct ps_lackey_stream *s = g_ptr_array_index(lackey->streams, i);
+	for (size_t i = lackey->streams.n; i--;) {
+		struct ps_lackey_stream *s = streams_of(lackey)[i];
 
 		if (s->pid == pid && !s->ended)
 			return s;
@@ -197,20 +260,34 @@ void lackey_reaped(struct ps_lackey_stream *stream, u32 pid)
 
 	if (stream->merged && child && child != stream && child->active)
 		stream->waits_for = child;
-	else if (p && !p->exited && p != stream->process && !(child && child->rest->len))
+	else if (p && !p->exited && p != stream->process && !(child && child->rest.n))
 		process_exit(p);
 }
 
 void lackey_count_syscall(struct ps_lackey *lackey, const char *name)
 {
-	u64 *n = g_hash_table_lookup(lackey->syscalls, name);
+	struct syscall_count *counts = lackey->syscalls.data, new = { .n = 1 };
+	size_t low = 0, high = lackey->syscalls.n;
 
 	lackey->counts.syscalls++;
-	if (!n) {
-		n = g_new0(u64, 1);
-		g_hash_table_insert(lackey->syscalls, g_strdup(name), n);
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = strcmp(counts[middle].name, name);
+
+		if (!order) {
+			counts[middle].n++;
+			return;
+		}
+		if (order > 0)
+			high = middle;
+		else
+			low = middle + 1;
 	}
-	++*n;
+	new.name = lackey_text(lackey, name, strlen(name));
+	if (new.name && !ps_grow_insert(&lackey->syscalls, low, &new, sizeof(new))) {
+		ps_free(new.name);
+		lackey->no_memory = true;
+	}
 }
 
 /* ---- memory lines ---- */
@@ -321,16 +398,8 @@ static bool syscall_line(struct ps_lackey_stream *s, const char *text)
 	/* After an exit the next line finds out whose it is. */
 	if (p->exited)
 		return true;
-	if (!g_hash_table_contains(p->threads, GUINT_TO_POINTER((u32)thread))) {
-		GHashTableIter i;
-		gpointer number;
-		u32 lowest = G_MAXUINT32;
-
-		g_hash_table_iter_init(&i, p->threads);
-		while (g_hash_table_iter_next(&i, &number, NULL))
-			lowest = MIN(lowest, GPOINTER_TO_UINT(number));
-		run(s, p, lowest);
-	}
+	if (!process_has_thread(p, (u32)thread))
+		run(s, p, p->threads.n ? (*(struct thread **)p->threads.data)->number : (u32)thread);
 	return true;
 }
 
@@ -438,6 +507,14 @@ static bool fail_line(struct ps_lackey_stream *s, const char *line, size_t n, GE
 	return false;
 }
 
+/* What was forgotten cannot be followed: the text is not read on. */
+static bool fail_memory(struct ps_lackey_stream *s, GError **error)
+{
+	s->failed = true;
+	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s:%u: out of memory", s->name, s->line);
+	return false;
+}
+
 /*
  * Reads whole lines, @text to the last newline before @end (there must be one, and a readable byte behind it).
  * Return: how far it came: to the end, to a line after which the stream waits for another, or NULL with @error set.
@@ -461,6 +538,8 @@ static const char *read_lines(struct ps_lackey_stream *s, char *text, const char
 				settle_unknown(s);
 			memory_line(s, kind, address, size);
 			text = (char *)next;
+			if (unlikely(s->lackey->no_memory))
+				break;
 			continue;
 		}
 		newline = memchr(text, '\n', (size_t)(end - text));
@@ -471,27 +550,51 @@ static const char *read_lines(struct ps_lackey_stream *s, char *text, const char
 		}
 		c->lines++;
 		text = newline + 1;
-		if (unlikely(s->waits_for))
+		if (unlikely(s->waits_for || s->lackey->no_memory))
 			break;
 	}
+	if (s->lackey->no_memory) {
+		fail_memory(s, error);
+		return NULL;
+	}
 	return text;
+}
+
+/* Room behind the rest for @n more bytes and a zero. Return: where they go, or NULL without memory. */
+static char *rest_room(struct ps_lackey_stream *s, size_t n)
+{
+	if (!ps_grow_reserve(&s->rest, n + 1, 1))
+		return NULL;
+	return (char *)s->rest.data + s->rest.n;
+}
+
+static void rest_grown(struct ps_lackey_stream *s, size_t n)
+{
+	s->rest.n += n;
+	((char *)s->rest.data)[s->rest.n] = 0;
+}
+
+static bool has_line(const struct ps_lackey_stream *s)
+{
+	return s->rest.n && memchr(s->rest.data, '\n', s->rest.n);
 }
 
 /* Takes what is in s->rest as far as it makes lines. */
 static bool read_rest(struct ps_lackey_stream *s, GError **error)
 {
-	char *last = memrchr(s->rest->str, '\n', s->rest->len);
+	char *text = s->rest.data, *last = s->rest.n ? memrchr(text, '\n', s->rest.n) : NULL;
 	const char *to;
 
 	if (last) {
-		to = read_lines(s, s->rest->str, last + 1, error);
+		to = read_lines(s, text, last + 1, error);
 		if (!to)
 			return false;
-		g_string_erase(s->rest, 0, to - s->rest->str);
+		s->rest.n -= (size_t)(to - text);
+		memmove(text, to, s->rest.n + 1);
 	}
-	if (s->rest->len > LINE_BYTES_MAX && !s->waits_for && !memchr(s->rest->str, '\n', s->rest->len)) {
+	if (s->rest.n > LINE_BYTES_MAX && !s->waits_for && !has_line(s)) {
 		s->line++;
-		return fail_line(s, s->rest->str, s->rest->len, error);
+		return fail_line(s, text, s->rest.n, error);
 	}
 	return ps_trace_writer_ok(s->lackey->writer, error);
 }
@@ -499,23 +602,28 @@ static bool read_rest(struct ps_lackey_stream *s, GError **error)
 bool ps_lackey_feed(struct ps_lackey_stream *s, const char *bytes, size_t n, GError **error)
 {
 	struct process *p;
+	char *to;
 
 	if (s->failed) {
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: the text went wrong before", s->name,
 			    s->line);
 		return false;
 	}
-	g_string_append_len(s->rest, bytes, (gssize)n);
+	to = rest_room(s, n);
+	if (!to)
+		return fail_memory(s, error);
+	memcpy(to, bytes, n);
+	rest_grown(s, n);
 	/* A process of which we know only that it writes waits until the fork that made it is read, or it introduces itself. */
 	p = s->pid ? lackey_process(s->lackey, s->pid) : NULL;
-	if (s->pid && !p && !s->merged && s->line == 0 && strncmp(s->rest->str, "==", 2) && s->lackey->streams->len > 1)
+	if (s->pid && !p && !s->merged && s->line == 0 && strncmp(s->rest.data, "==", 2) && s->lackey->streams.n > 1)
 		return true;
 	if (!read_rest(s, error))
 		return false;
-	for (guint i = 0; i < s->lackey->streams->len; i++) {
-		struct ps_lackey_stream *other = g_ptr_array_index(s->lackey->streams, i);
+	for (size_t i = 0; i < s->lackey->streams.n; i++) {
+		struct ps_lackey_stream *other = streams_of(s->lackey)[i];
 
-		if (other != s && other->pid && !other->line && other->rest->len && !other->merged &&
+		if (other != s && other->pid && !other->line && other->rest.n && !other->merged &&
 		    lackey_process(s->lackey, other->pid) && !read_rest(other, error))
 			return false;
 	}
@@ -531,8 +639,8 @@ bool ps_lackey_stream_end(struct ps_lackey_stream *s, GError **error)
 		return true;
 	if (!read_rest(s, error))
 		return false;
-	if (s->rest->len) {
-		char *found = g_utf8_make_valid(s->rest->str, (gssize)MIN(s->rest->len, 60));
+	if (s->rest.n) {
+		char *found = g_utf8_make_valid(s->rest.data, (gssize)MIN(s->rest.n, 60));
 
 		s->failed = true;
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_TRUNCATED,
@@ -551,20 +659,25 @@ u64 ps_lackey_stream_clock(const struct ps_lackey_stream *s)
 
 /* ---- life ---- */
 
-static void free_stream(gpointer data)
+static void free_stream(struct ps_lackey_stream *s)
 {
-	struct ps_lackey_stream *s = data;
-
-	g_string_free(s->rest, true);
+	ps_grow_free(&s->rest);
 	g_free(s->header_command);
-	g_free(s->name);
-	g_free(s);
+	ps_free(s->name);
+	ps_free(s);
 }
 
 struct ps_lackey *ps_lackey_new(struct ps_trace_writer *writer, const struct ps_lackey_settings *settings)
 {
-	struct ps_lackey *lackey = g_new0(struct ps_lackey, 1);
+	struct ps_lackey *lackey = ps_zalloc(sizeof(*lackey));
 
+	if (!lackey)
+		return NULL;
+	lackey->spare = process_alloc(lackey);
+	if (!lackey->spare) {
+		ps_free(lackey);
+		return NULL;
+	}
 	lackey->writer = writer;
 	if (settings)
 		lackey->settings = *settings;
@@ -572,23 +685,24 @@ struct ps_lackey *ps_lackey_new(struct ps_trace_writer *writer, const struct ps_
 	lackey->settings.command = NULL;
 	if (*lackey->command)
 		ps_trace_writer_set_command(writer, lackey->command);
-	lackey->processes = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)process_free);
-	lackey->graveyard = g_ptr_array_new_with_free_func((GDestroyNotify)process_free);
-	lackey->streams = g_ptr_array_new_with_free_func(free_stream);
-	lackey->syscalls = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	return lackey;
 }
 
 struct ps_lackey_stream *ps_lackey_stream_new(struct ps_lackey *lackey, const char *name, u32 pid)
 {
-	struct ps_lackey_stream *s = g_new0(struct ps_lackey_stream, 1);
+	struct ps_lackey_stream *s = ps_zalloc(sizeof(*s));
 
+	if (!s)
+		return NULL;
 	s->lackey = lackey;
-	s->name = g_strdup(name);
+	s->name = ps_strdup(name);
 	s->pid = pid;
-	s->rest = g_string_sized_new(READ_BYTES);
 	s->fd = -1;
-	g_ptr_array_add(lackey->streams, s);
+	if (!s->name || !rest_room(s, 0) || !ps_grow_add(&lackey->streams, &s, sizeof(s))) {
+		free_stream(s);
+		return NULL;
+	}
+	rest_grown(s, 0);
 	return s;
 }
 
@@ -596,7 +710,8 @@ void ps_lackey_finish(struct ps_lackey *lackey)
 {
 	const struct ps_lackey_counts *c = &lackey->counts;
 	struct ps_trace_writer *w = lackey->writer;
-	GList *names = g_list_sort(g_hash_table_get_keys(lackey->syscalls), (GCompareFunc)strcmp);
+	const struct syscall_count *syscalls = lackey->syscalls.data;
+	char total[96];
 
 	ps_trace_writer_total(w, "lackey.lines", c->lines);
 	ps_trace_writer_total(w, "lackey.instructions", c->fetches);
@@ -608,13 +723,10 @@ void ps_lackey_finish(struct ps_lackey *lackey)
 	ps_trace_writer_total(w, "lackey.crossing-stores", c->store_crossings);
 	ps_trace_writer_total(w, "lackey.crossing-modifies", c->modify_crossings);
 	ps_trace_writer_total(w, "syscalls", c->syscalls);
-	for (GList *n = names; n; n = n->next) {
-		char *total = g_strconcat("syscall.", n->data, NULL);
-
-		ps_trace_writer_total(w, total, *(u64 *)g_hash_table_lookup(lackey->syscalls, n->data));
-		g_free(total);
+	for (size_t i = 0; i < lackey->syscalls.n; i++) {
+		g_snprintf(total, sizeof(total), "syscall.%s", syscalls[i].name);
+		ps_trace_writer_total(w, total, syscalls[i].n);
 	}
-	g_list_free(names);
 }
 
 const struct ps_lackey_counts *ps_lackey_counts(const struct ps_lackey *lackey)
@@ -631,12 +743,21 @@ void ps_lackey_free(struct ps_lackey *lackey)
 {
 	if (!lackey)
 		return;
-	g_ptr_array_free(lackey->streams, true);
-	g_hash_table_destroy(lackey->processes);
-	g_ptr_array_free(lackey->graveyard, true);
-	g_hash_table_destroy(lackey->syscalls);
+	for (size_t i = 0; i < lackey->streams.n; i++)
+		free_stream(streams_of(lackey)[i]);
+	for (size_t i = 0; i < lackey->all.n; i++)
+		process_free(((struct process **)lackey->all.data)[i]);
+	for (size_t i = 0; i < lackey->syscalls.n; i++)
+		ps_free(((struct syscall_count *)lackey->syscalls.data)[i].name);
+	process_free(lackey->spare);
+	ps_grow_free(&lackey->streams);
+	ps_grow_free(&lackey->all);
+	ps_grow_free(&lackey->processes);
+	ps_grow_free(&lackey->syscalls);
+	ps_grow_free(&lackey->segments);
+	ps_free(lackey->directory);
 	g_free(lackey->command);
-	g_free(lackey);
+	ps_free(lackey);
 }
 
 /* ---- whole files ---- */
@@ -644,17 +765,20 @@ void ps_lackey_free(struct ps_lackey *lackey)
 /* Reads more text of a file into the stream. Return: bytes, 0 at the end, -1 with @error set. */
 static ssize_t read_more(struct ps_lackey_stream *s, size_t n, GError **error)
 {
-	gsize before = s->rest->len;
+	char *to = rest_room(s, n);
 	ssize_t k;
 
-	g_string_set_size(s->rest, before + n);
+	if (!to) {
+		fail_memory(s, error);
+		return -1;
+	}
 	do {
-		k = read(s->fd, s->rest->str + before, n);
+		k = read(s->fd, to, n);
 	} while (k < 0 && errno == EINTR);
 	if (k < 0)
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", s->name,
 			    g_strerror(errno));
-	g_string_set_size(s->rest, before + (size_t)MAX(k, 0));
+	rest_grown(s, (size_t)MAX(k, 0));
 	return k;
 }
 
@@ -663,7 +787,7 @@ static bool step(struct ps_lackey_stream *s, size_t bytes, GError **error)
 {
 	ssize_t n = 1;
 
-	if (!memchr(s->rest->str, '\n', s->rest->len))
+	if (!has_line(s))
 		n = read_more(s, bytes, error);
 	if (n < 0)
 		return false;
@@ -675,8 +799,8 @@ static struct ps_lackey_stream *choose(struct ps_lackey *lackey)
 {
 	struct ps_lackey_stream *best = NULL, *idle = NULL, *waiting = NULL;
 
-	for (guint i = 0; i < lackey->streams->len; i++) {
-		struct ps_lackey_stream *s = g_ptr_array_index(lackey->streams, i);
+	for (size_t i = 0; i < lackey->streams.n; i++) {
+		struct ps_lackey_stream *s = streams_of(lackey)[i];
 
 		if (s->waits_for && s->waits_for->ended) {
 			s->clock_start += MAX(ps_lackey_stream_clock(s), ps_lackey_stream_clock(s->waits_for)) -
@@ -713,8 +837,8 @@ static bool introduce(struct ps_lackey_stream *s, u32 *parent, GError **error)
 	*parent = 0;
 	if (n < 0)
 		return false;
-	lackey_prefix(s->rest->str, '=', &s->pid);
-	line = strstr(s->rest->str, "== Parent PID: ");
+	lackey_prefix(s->rest.data, '=', &s->pid);
+	line = strstr(s->rest.data, "== Parent PID: ");
 	if (line)
 		*parent = (u32)strtoul(line + strlen("== Parent PID: "), NULL, 10);
 	return true;
@@ -722,12 +846,13 @@ static bool introduce(struct ps_lackey_stream *s, u32 *parent, GError **error)
 
 static bool import_merged(struct ps_lackey *lackey, size_t n, GError **error)
 {
-	struct ps_lackey_stream **streams =
-		(struct ps_lackey_stream **)lackey->streams->pdata + lackey->streams->len - n;
-	u32 *parents = g_new0(u32, n);
+	struct ps_lackey_stream **streams = streams_of(lackey) + lackey->streams.n - n;
+	u32 *parents = ps_calloc(n, sizeof(*parents));
 	struct ps_lackey_stream *s;
 	bool ok = true;
 
+	if (!parents)
+		return fail_memory(streams[0], error);
 	for (size_t i = 0; i < n && ok; i++) {
 		streams[i]->merged = true;
 		ok = introduce(streams[i], &parents[i], error);
@@ -738,7 +863,7 @@ static bool import_merged(struct ps_lackey *lackey, size_t n, GError **error)
 			if (k != i && parents[i] && streams[k]->pid == parents[i])
 				streams[i]->active = false;
 	}
-	g_free(parents);
+	ps_free(parents);
 	while (ok && (s = choose(lackey)))
 		ok = step(s, MERGE_BYTES, error);
 	return ok;
@@ -746,7 +871,7 @@ static bool import_merged(struct ps_lackey *lackey, size_t n, GError **error)
 
 bool ps_lackey_import(struct ps_lackey *lackey, char *const *paths, size_t n, GError **error)
 {
-	guint first = lackey->streams->len;
+	size_t first = lackey->streams.n;
 	struct ps_lackey_stream *s = NULL;
 	bool ok = true;
 
@@ -754,6 +879,11 @@ bool ps_lackey_import(struct ps_lackey *lackey, char *const *paths, size_t n, GE
 		bool standard_input = !strcmp(paths[i], "-");
 
 		s = ps_lackey_stream_new(lackey, standard_input ? "standard input" : paths[i], 0);
+		if (!s) {
+			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s: out of memory", paths[i]);
+			ok = false;
+			break;
+		}
 		s->fd = standard_input ? STDIN_FILENO : open(paths[i], O_RDONLY | O_CLOEXEC);
 		if (s->fd < 0) {
 			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot open: %s", paths[i],
@@ -767,8 +897,8 @@ bool ps_lackey_import(struct ps_lackey *lackey, char *const *paths, size_t n, GE
 	} else if (ok) {
 		ok = import_merged(lackey, n, error);
 	}
-	for (guint i = first; i < lackey->streams->len; i++) {
-		s = g_ptr_array_index(lackey->streams, i);
+	for (size_t i = first; i < lackey->streams.n; i++) {
+		s = streams_of(lackey)[i];
 		s->ended = true;
 		if (s->fd > STDIN_FILENO)
 			close(s->fd);

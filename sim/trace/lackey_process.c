@@ -9,9 +9,13 @@
  *
  * and the trace gets an mmap event marked PS_MAP_INFERRED right before the access. The heap needs no inference: the first brk
  * call asks where it is.
+ *
+ * A process that is still there can be asked for its image (lackey_watch()): then a segment is mapped as a whole, by its file's name,
+ * and only what has no file is mapped page by page.
  */
 #include "trace/lackey.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* What a stack may grow to, and what may lie above the first stack pointer: the kernel's default limits. */
@@ -27,33 +31,33 @@ static void forget_slots(struct known *k)
 
 void known_init(struct known *k)
 {
-	k->ranges = g_array_new(false, false, sizeof(struct known_range));
+	memset(&k->ranges, 0, sizeof(k->ranges));
 	forget_slots(k);
 }
 
 void known_clear(struct known *k)
 {
-	g_array_set_size(k->ranges, 0);
+	k->ranges.n = 0;
 	forget_slots(k);
 }
 
 void known_destroy(struct known *k)
 {
-	g_array_free(k->ranges, true);
+	ps_grow_free(&k->ranges);
 }
 
-static struct known_range *range_at(const struct known *k, guint i)
+static struct known_range *range_at(const struct known *k, size_t i)
 {
-	return &g_array_index(k->ranges, struct known_range, i);
+	return (struct known_range *)k->ranges.data + i;
 }
 
 /* Index of the first range that ends behind @vpn; the number of ranges when none does. */
-static guint first_behind(const struct known *k, u64 vpn)
+static size_t first_behind(const struct known *k, u64 vpn)
 {
-	guint low = 0, high = k->ranges->len;
+	size_t low = 0, high = k->ranges.n;
 
 	while (low < high) {
-		guint middle = (low + high) / 2;
+		size_t middle = (low + high) / 2;
 
 		if (range_at(k, middle)->end > vpn)
 			high = middle;
@@ -63,62 +67,67 @@ static guint first_behind(const struct known *k, u64 vpn)
 	return low;
 }
 
-void known_copy(struct known *to, const struct known *from)
+bool known_copy(struct known *to, const struct known *from)
 {
-	g_array_set_size(to->ranges, 0);
-	g_array_append_vals(to->ranges, from->ranges->data, from->ranges->len);
-	forget_slots(to);
+	known_clear(to);
+	return ps_grow_add_many(&to->ranges, from->ranges.data, from->ranges.n, sizeof(struct known_range));
 }
 
-void known_remove(struct known *k, u64 start, u64 end)
+bool known_remove(struct known *k, u64 start, u64 end)
 {
-	guint i;
+	size_t i;
 
 	if (start >= end)
-		return;
+		return true;
+	/* A hole in the middle of a range makes two of it. */
+	if (!ps_grow_reserve(&k->ranges, 1, sizeof(struct known_range)))
+		return false;
 	forget_slots(k);
 	i = first_behind(k, start);
-	while (i < k->ranges->len && range_at(k, i)->start < end) {
+	while (i < k->ranges.n && range_at(k, i)->start < end) {
 		struct known_range r = *range_at(k, i);
 
-		g_array_remove_index(k->ranges, i);
+		ps_grow_remove(&k->ranges, i, sizeof(r));
 		if (r.start < start) {
 			struct known_range left = { r.start, start };
 
-			g_array_insert_val(k->ranges, i, left);
+			ps_grow_insert(&k->ranges, i, &left, sizeof(left));
 			i++;
 		}
 		if (r.end > end) {
 			struct known_range right = { end, r.end };
 
-			g_array_insert_val(k->ranges, i, right);
+			ps_grow_insert(&k->ranges, i, &right, sizeof(right));
 			break;
 		}
 	}
+	return true;
 }
 
-void known_add(struct known *k, u64 start, u64 end)
+bool known_add(struct known *k, u64 start, u64 end)
 {
 	struct known_range all = { start, end };
-	guint i;
+	size_t i;
 
 	if (start >= end)
-		return;
+		return true;
+	if (!ps_grow_reserve(&k->ranges, 1, sizeof(all)))
+		return false;
 	/* The first range that touches or overlaps [start, end): it ends at start or behind. */
 	i = start ? first_behind(k, start - 1) : 0;
-	while (i < k->ranges->len && range_at(k, i)->start <= end) {
+	while (i < k->ranges.n && range_at(k, i)->start <= end) {
 		all.start = MIN(all.start, range_at(k, i)->start);
 		all.end = MAX(all.end, range_at(k, i)->end);
-		g_array_remove_index(k->ranges, i);
+		ps_grow_remove(&k->ranges, i, sizeof(all));
 	}
-	g_array_insert_val(k->ranges, i, all);
+	return ps_grow_insert(&k->ranges, i, &all, sizeof(all));
 }
 
 bool known_lookup(struct known *k, u64 vpn)
 {
-	guint i = first_behind(k, vpn);
+	size_t i = first_behind(k, vpn);
 
-	if (i == k->ranges->len || range_at(k, i)->start > vpn)
+	if (i == k->ranges.n || range_at(k, i)->start > vpn)
 		return false;
 	k->slot[vpn % KNOWN_SLOTS] = vpn;
 	return true;
@@ -126,59 +135,223 @@ bool known_lookup(struct known *k, u64 vpn)
 
 bool known_gap(const struct known *k, u64 start, u64 end, u64 *gap_start, u64 *gap_end)
 {
-	guint i = first_behind(k, start);
+	size_t i = first_behind(k, start);
 
-	for (; i < k->ranges->len && range_at(k, i)->start <= start; i++)
+	for (; i < k->ranges.n && range_at(k, i)->start <= start; i++)
 		start = range_at(k, i)->end;
 	if (start >= end)
 		return false;
 	*gap_start = start;
-	*gap_end = i < k->ranges->len ? MIN(end, range_at(k, i)->start) : end;
+	*gap_end = i < k->ranges.n ? MIN(end, range_at(k, i)->start) : end;
 	return true;
+}
+
+void process_know(struct process *p, u64 start, u64 end)
+{
+	if (!known_add(&p->known, start, end))
+		p->lackey->no_memory = true;
+}
+
+void process_forget(struct process *p, u64 start, u64 end)
+{
+	if (!known_remove(&p->known, start, end))
+		p->lackey->no_memory = true;
+}
+
+/* ---- what was there when the program began ---- */
+
+static void put_image(struct image *image)
+{
+	if (!image || --image->references)
+		return;
+	for (size_t i = 0; i < image->ranges.n; i++)
+		ps_free(((struct image_range *)image->ranges.data)[i].path);
+	ps_grow_free(&image->ranges);
+	ps_free(image);
+}
+
+/*
+ * A line of /proc/PID/maps: "00108000-0010a000 r--p 00002000 fe:00 248056    /usr/bin/sleep". Valgrind keeps a program's
+ * segments as the program's own kernel would.
+ * Return: false when it is no file's, nor without any name, or none.
+ */
+static bool maps_line(const char *line, size_t n, struct image_range *ret_range, const char **ret_path,
+		      size_t *ret_length)
+{
+	const char *end = line + n, *path = memchr(line, '/', n);
+	u64 start, behind, offset;
+	char *at;
+
+	if (!path)
+		path = end;
+	if (path == end && memchr(line, '[', n))
+		return false;
+	start = strtoull(line, &at, 16);
+	if (at == line || *at != '-')
+		return false;
+	behind = strtoull(at + 1, &at, 16);
+	if (*at != ' ' || strspn(at + 1, "rwxps-") != 4 || start >= behind)
+		return false;
+	ret_range->start = start >> PS_TRACE_PAGE_SHIFT;
+	ret_range->end = behind >> PS_TRACE_PAGE_SHIFT;
+	ret_range->prot = (at[1] == 'r' ? PS_PROT_READ : 0) | (at[2] == 'w' ? PS_PROT_WRITE : 0) |
+			  (at[3] == 'x' ? PS_PROT_EXEC : 0);
+	offset = strtoull(at + 5, &at, 16);
+	if (*at != ' ' || at > path)
+		return false;
+	ret_range->offset = offset;
+	*ret_path = path;
+	*ret_length = (size_t)(end - path);
+	return true;
+}
+
+void process_set_image(struct process *p, const char *maps)
+{
+	struct image *image;
+
+	put_image(p->image);
+	p->image = NULL;
+	if (!maps)
+		return;
+	image = p->image = ps_zalloc(sizeof(*image));
+	if (!image) {
+		p->lackey->no_memory = true;
+		return;
+	}
+	image->references = 1;
+	for (const char *line = maps, *next; *line; line = next) {
+		struct image_range r, *before = NULL;
+		size_t n = strcspn(line, "\n"), length;
+		const char *path;
+
+		next = line + n + (line[n] != 0);
+		if (image->ranges.n)
+			before = (struct image_range *)image->ranges.data + image->ranges.n - 1;
+		if (!maps_line(line, n, &r, &path, &length))
+			continue;
+		/* Without a file: a program's zeroed data lies directly behind its other data. All else is not the image. */
+		if (!length && !(before && before->prot == (PS_PROT_READ | PS_PROT_WRITE) && r.prot == before->prot &&
+				 before->end == r.start))
+			continue;
+		/*
+		 * Data whose first part is read-only, without a gap: the loader was faster than we, it protects what it has
+		 * relocated. The trace says that when it comes to it.
+		 */
+		if (length && before && r.prot & PS_PROT_WRITE && before->end == r.start &&
+		    !(before->prot & PS_PROT_EXEC) &&
+		    before->offset + ((before->end - before->start) << PS_TRACE_PAGE_SHIFT) == r.offset)
+			before->prot |= PS_PROT_WRITE;
+		r.path = lackey_text(p->lackey, path, length);
+		if (!r.path || !ps_grow_add(&image->ranges, &r, sizeof(r))) {
+			ps_free(r.path);
+			p->lackey->no_memory = true;
+			return;
+		}
+	}
+}
+
+static const struct image_range *image_at(const struct process *p, u64 vpn)
+{
+	const struct image_range *r = p->image ? p->image->ranges.data : NULL;
+
+	for (size_t i = 0; r && i < p->image->ranges.n; i++)
+		if (r[i].start <= vpn && vpn < r[i].end)
+			return &r[i];
+	return NULL;
 }
 
 /* ---- processes and threads ---- */
 
-static void put_file(gpointer data)
+static void put_file(struct open_file *f)
 {
-	struct open_file *f = data;
-
-	if (--f->references)
-		return;
-	g_free(f->path);
-	g_free(f);
+	if (!--f->references)
+		ps_free(f);
 }
 
-static void free_thread(gpointer data)
+static struct thread **threads_of(const struct process *p)
 {
-	struct thread *t = data;
+	return p->threads.data;
+}
 
-	g_free(t->call.text);
-	g_free(t);
+static size_t thread_index(const struct process *p, u32 number)
+{
+	size_t i = 0;
+
+	while (i < p->threads.n && threads_of(p)[i]->number < number)
+		i++;
+	return i;
+}
+
+bool process_has_thread(const struct process *p, u32 number)
+{
+	size_t i = thread_index(p, number);
+
+	return i < p->threads.n && threads_of(p)[i]->number == number;
 }
 
 static struct thread *add_thread(struct process *p, u32 number, u32 task)
 {
-	struct thread *t = g_new0(struct thread, 1);
+	struct thread *t = ps_zalloc(sizeof(*t));
 
+	if (!t || !ps_grow_insert(&p->threads, thread_index(p, number), &t, sizeof(t))) {
+		ps_free(t);
+		p->lackey->no_memory = true;
+		t = &p->spare;
+	}
+	t->number = number;
 	t->task = task;
-	g_hash_table_insert(p->threads, GUINT_TO_POINTER(number), t);
 	return t;
+}
+
+static void remove_thread(struct process *p, size_t i)
+{
+	struct thread *t = threads_of(p)[i];
+
+	ps_grow_remove(&p->threads, i, sizeof(t));
+	ps_free(t->call.text);
+	ps_free(t);
+}
+
+struct process *process_alloc(struct ps_lackey *lackey)
+{
+	struct process *p = ps_zalloc(sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->lackey = lackey;
+	p->running = 1;
+	known_init(&p->known);
+	return p;
 }
 
 struct process *process_new(struct ps_lackey *lackey, u32 pid)
 {
-	struct process *p = g_new0(struct process, 1);
+	struct process *p = NULL;
 
-	p->lackey = lackey;
+	/* So that it can be entered among the others. */
+	if (ps_grow_reserve(&lackey->all, 1, sizeof(p)) && ps_grow_reserve(&lackey->processes, 1, sizeof(p)))
+		p = process_alloc(lackey);
+	if (!p) {
+		lackey->no_memory = true;
+		p = lackey->spare;
+	}
 	p->pid = pid;
 	p->task = lackey->tasks++;
-	p->running = 1;
-	known_init(&p->known);
-	p->files = g_hash_table_new_full(NULL, NULL, NULL, put_file);
-	p->closing = g_hash_table_new(NULL, NULL);
-	p->threads = g_hash_table_new_full(NULL, NULL, NULL, free_thread);
 	return p;
+}
+
+static void forget_files(struct process *p, bool all)
+{
+	struct descriptor *d = p->files.data;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->files.n; i++) {
+		if (all || d[i].close_on_exec)
+			put_file(d[i].file);
+		else
+			d[kept++] = d[i];
+	}
+	p->files.n = kept;
 }
 
 void process_free(struct process *p)
@@ -186,10 +359,16 @@ void process_free(struct process *p)
 	if (!p)
 		return;
 	known_destroy(&p->known);
-	g_hash_table_destroy(p->files);
-	g_hash_table_destroy(p->closing);
-	g_hash_table_destroy(p->threads);
-	g_free(p);
+	put_image(p->image);
+	ps_free(p->directory);
+	forget_files(p, true);
+	ps_grow_free(&p->files);
+	ps_grow_free(&p->attached);
+	while (p->threads.n)
+		remove_thread(p, p->threads.n - 1);
+	ps_grow_free(&p->threads);
+	ps_free(p->spare.call.text);
+	ps_free(p);
 }
 
 struct ps_event process_event(struct process *p, u32 number, enum ps_event_kind kind)
@@ -202,13 +381,12 @@ struct ps_event process_event(struct process *p, u32 number, enum ps_event_kind 
 
 struct thread *process_thread(struct process *p, u32 number)
 {
-	struct thread *t = g_hash_table_lookup(p->threads, GUINT_TO_POINTER(number));
 	struct ps_event e = { .kind = PS_EVENT_THREAD, .name = "", .task = p->task, .pid = p->pid, .tid = number };
 
-	if (t)
-		return t;
+	if (process_has_thread(p, number))
+		return threads_of(p)[thread_index(p, number)];
 	/* The first one to be seen is the one the process began with; all others were made by clone. */
-	if (!g_hash_table_size(p->threads))
+	if (!p->threads.n)
 		return add_thread(p, number, p->task);
 	e.time = lackey_time(p->lackey);
 	e.other = p->lackey->tasks++;
@@ -221,27 +399,23 @@ void process_thread_exit(struct process *p, u32 number)
 	struct ps_event e = process_event(p, number, PS_EVENT_EXIT);
 
 	ps_trace_writer_event(p->lackey->writer, &e);
-	g_hash_table_remove(p->threads, GUINT_TO_POINTER(number));
-	if (!g_hash_table_size(p->threads))
+	if (process_has_thread(p, number))
+		remove_thread(p, thread_index(p, number));
+	if (!p->threads.n)
 		p->exited = true;
 }
 
-static gint compare_numbers(gconstpointer a, gconstpointer b)
-{
-	guint x = GPOINTER_TO_UINT(a), y = GPOINTER_TO_UINT(b);
-
-	return x < y ? -1 : x > y;
-}
-
-/* Ends every thread but @keep, in the order of their numbers: a hash table has none. */
+/* Ends every thread but @keep, in the order of their numbers. */
 static void end_threads(struct process *p, u32 keep)
 {
-	GList *numbers = g_list_sort(g_hash_table_get_keys(p->threads), compare_numbers);
+	size_t i = 0;
 
-	for (GList *n = numbers; n; n = n->next)
-		if (GPOINTER_TO_UINT(n->data) != keep)
-			process_thread_exit(p, GPOINTER_TO_UINT(n->data));
-	g_list_free(numbers);
+	while (i < p->threads.n) {
+		if (threads_of(p)[i]->number == keep)
+			i++;
+		else
+			process_thread_exit(p, threads_of(p)[i]->number);
+	}
 }
 
 void process_exit(struct process *p)
@@ -258,51 +432,52 @@ void process_exec(struct process *p, const char *command)
 	struct thread *t = process_thread(p, p->running);
 	struct ps_event e = process_event(p, p->running, PS_EVENT_EXEC);
 	u32 task = t->task;
-	GHashTableIter i;
-	gpointer fd;
 
 	end_threads(p, p->running);
 	e.name = command;
 	ps_trace_writer_event(p->lackey->writer, &e);
-	g_hash_table_remove_all(p->threads);
+	while (p->threads.n)
+		remove_thread(p, p->threads.n - 1);
 	p->task = task;
 	p->running = 1;
 	add_thread(p, 1, task);
 	known_clear(&p->known);
+	process_set_image(p, NULL);
+	p->attached.n = 0;
 	p->stack_known = false;
 	p->stack_top = p->heap_start = p->heap_end = 0;
-	g_hash_table_iter_init(&i, p->closing);
-	while (g_hash_table_iter_next(&i, &fd, NULL))
-		g_hash_table_remove(p->files, fd);
-	g_hash_table_remove_all(p->closing);
+	forget_files(p, false);
 }
 
 struct process *process_fork(struct process *parent, u32 thread, u32 pid)
 {
 	struct ps_event e = process_event(parent, thread, PS_EVENT_FORK);
 	struct process *child = process_new(parent->lackey, pid);
-	GHashTableIter i;
-	gpointer key, value;
+	const struct descriptor *d = parent->files.data;
 
 	e.other = child->task;
 	e.pid = pid;
 	e.tid = 1;
 	ps_trace_writer_event(parent->lackey->writer, &e);
+	if (child == parent->lackey->spare)
+		return child;
 	child->running = thread;
 	add_thread(child, thread, child->task);
-	known_copy(&child->known, &parent->known);
 	child->stack_known = parent->stack_known;
 	child->stack_top = parent->stack_top;
 	child->heap_start = parent->heap_start;
 	child->heap_end = parent->heap_end;
-	g_hash_table_iter_init(&i, parent->files);
-	while (g_hash_table_iter_next(&i, &key, &value)) {
-		((struct open_file *)value)->references++;
-		g_hash_table_insert(child->files, key, value);
-	}
-	g_hash_table_iter_init(&i, parent->closing);
-	while (g_hash_table_iter_next(&i, &key, NULL))
-		g_hash_table_add(child->closing, key);
+	child->image = parent->image;
+	if (child->image)
+		child->image->references++;
+	if (parent->directory)
+		child->directory = lackey_text(parent->lackey, parent->directory, strlen(parent->directory));
+	if (!known_copy(&child->known, &parent->known) ||
+	    !ps_grow_add_many(&child->attached, parent->attached.data, parent->attached.n, sizeof(struct segment)) ||
+	    !ps_grow_add_many(&child->files, d, parent->files.n, sizeof(*d)))
+		child->lackey->no_memory = true;
+	for (size_t i = 0; i < child->files.n; i++)
+		d[i].file->references++;
 	return child;
 }
 
@@ -317,13 +492,36 @@ static void infer_mapping(struct process *p, u64 start, u64 end, u32 prot, u32 f
 	e.prot = prot;
 	e.flags = flags | PS_MAP_INFERRED;
 	ps_trace_writer_event(p->lackey->writer, &e);
-	known_add(&p->known, start, end);
+	process_know(p, start, end);
+}
+
+/* All of the segment @r around @vpn that is not known. */
+static void infer_segment(struct process *p, const struct image_range *r, u64 vpn)
+{
+	struct ps_event e = process_event(p, p->running, PS_EVENT_MMAP);
+	u64 start = r->start, end = r->end;
+
+	while (known_gap(&p->known, start, r->end, &start, &end) && end <= vpn)
+		start = end;
+	e.vpn = start;
+	e.pages = end - start;
+	e.prot = r->prot;
+	e.flags = PS_MAP_IMAGE | PS_MAP_INFERRED;
+	e.name = r->path;
+	e.offset = *r->path ? r->offset + ((start - r->start) << PS_TRACE_PAGE_SHIFT) : 0;
+	ps_trace_writer_event(p->lackey->writer, &e);
+	process_know(p, start, end);
 }
 
 void process_infer(struct process *p, u64 vpn, bool fetch)
 {
 	const u32 rw = PS_PROT_READ | PS_PROT_WRITE;
+	const struct image_range *r = image_at(p, vpn);
 
+	if (r) {
+		infer_segment(p, r, vpn);
+		return;
+	}
 	if (!fetch && !p->stack_known) {
 		u64 low = vpn + 1 > STACK_PAGES ? vpn + 1 - STACK_PAGES : 0;
 		u64 gap_start = low, gap_end;
@@ -351,7 +549,18 @@ void process_infer_range(struct process *p, u64 start, u64 end)
 
 	while (known_gap(&p->known, start, end, &gap_start, &gap_end)) {
 		bool stack = p->stack_top && gap_start == p->stack_top && gap_end <= p->stack_top + STACK_ABOVE_PAGES;
+		const struct image_range *r = image_at(p, gap_start);
 
+		if (r) {
+			infer_segment(p, r, gap_start);
+			if (p->lackey->no_memory)
+				return;
+			continue;
+		}
+		r = p->image ? p->image->ranges.data : NULL;
+		for (size_t i = 0; r && i < p->image->ranges.n; i++)
+			if (r[i].start > gap_start)
+				gap_end = MIN(gap_end, r[i].start);
 		infer_mapping(p, gap_start, gap_end, PS_PROT_READ | PS_PROT_WRITE, stack ? PS_MAP_STACK : PS_MAP_IMAGE);
 		if (stack)
 			p->stack_top = gap_end;
@@ -361,18 +570,56 @@ void process_infer_range(struct process *p, u64 start, u64 end)
 
 /* ---- files ---- */
 
-struct open_file *process_file(struct process *p, s64 fd)
+/* Index of descriptor @fd, or of the first behind it. */
+static size_t descriptor_index(const struct process *p, s64 fd)
 {
-	return fd < 0 || fd > G_MAXINT ? NULL : g_hash_table_lookup(p->files, GINT_TO_POINTER((int)fd));
+	const struct descriptor *d = p->files.data;
+	size_t low = 0, high = p->files.n;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (d[middle].fd >= fd)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
 }
 
+static struct descriptor *descriptor(const struct process *p, s64 fd)
+{
+	size_t i = descriptor_index(p, fd);
+	struct descriptor *d = (struct descriptor *)p->files.data + i;
+
+	return i < p->files.n && d->fd == fd ? d : NULL;
+}
+
+struct open_file *process_file(struct process *p, s64 fd)
+{
+	struct descriptor *d = descriptor(p, fd);
+
+	return d ? d->file : NULL;
+}
+
+void process_set_close_on_exec(struct process *p, s64 fd, bool close_on_exec)
+{
+	struct descriptor *d = descriptor(p, fd);
+
+	if (d)
+		d->close_on_exec = close_on_exec;
+}
+
+/* Takes over a reference to @f. */
 static void set_file(struct process *p, s64 fd, struct open_file *f, bool close_on_exec)
 {
-	g_hash_table_insert(p->files, GINT_TO_POINTER((int)fd), f);
-	if (close_on_exec)
-		g_hash_table_add(p->closing, GINT_TO_POINTER((int)fd));
-	else
-		g_hash_table_remove(p->closing, GINT_TO_POINTER((int)fd));
+	struct descriptor new = { .fd = (int)fd, .close_on_exec = close_on_exec, .file = f };
+
+	process_close(p, fd);
+	if (!ps_grow_insert(&p->files, descriptor_index(p, fd), &new, sizeof(new))) {
+		p->lackey->no_memory = true;
+		put_file(f);
+	}
 }
 
 void process_open(struct process *p, s64 fd, const char *path, bool close_on_exec)
@@ -381,8 +628,12 @@ void process_open(struct process *p, s64 fd, const char *path, bool close_on_exe
 
 	if (fd < 0 || fd > G_MAXINT)
 		return;
-	f = g_new0(struct open_file, 1);
-	f->path = g_strdup(path);
+	f = ps_zalloc(sizeof(*f) + strlen(path) + 1);
+	if (!f) {
+		p->lackey->no_memory = true;
+		return;
+	}
+	strcpy(f->path, path);
 	f->references = 1;
 	set_file(p, fd, f, close_on_exec);
 }
@@ -403,8 +654,10 @@ void process_dup(struct process *p, s64 from, s64 to, bool close_on_exec)
 
 void process_close(struct process *p, s64 fd)
 {
-	if (fd < 0 || fd > G_MAXINT)
+	struct descriptor *d = descriptor(p, fd);
+
+	if (!d)
 		return;
-	g_hash_table_remove(p->files, GINT_TO_POINTER((int)fd));
-	g_hash_table_remove(p->closing, GINT_TO_POINTER((int)fd));
+	put_file(d->file);
+	ps_grow_remove(&p->files, descriptor_index(p, fd), sizeof(*d));
 }

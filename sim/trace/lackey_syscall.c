@@ -101,7 +101,7 @@ static void done_mmap(const struct done *d)
 		e.offset = d->call->argument[5];
 	}
 	emit(d, &e);
-	known_add(&d->p->known, e.vpn, e.vpn + e.pages);
+	process_know(d->p, e.vpn, e.vpn + e.pages);
 }
 
 static void done_munmap(const struct done *d)
@@ -111,7 +111,7 @@ static void done_munmap(const struct done *d)
 	if (!e.pages)
 		return;
 	emit(d, &e);
-	known_remove(&d->p->known, e.vpn, e.vpn + e.pages);
+	process_forget(d->p, e.vpn, e.vpn + e.pages);
 }
 
 static void done_mremap(const struct done *d)
@@ -124,8 +124,8 @@ static void done_mremap(const struct done *d)
 		return;
 	process_infer_range(d->p, e.vpn, e.vpn + e.pages);
 	emit(d, &e);
-	known_remove(&d->p->known, e.vpn, e.vpn + e.pages);
-	known_add(&d->p->known, e.to_vpn, e.to_vpn + e.to_pages);
+	process_forget(d->p, e.vpn, e.vpn + e.pages);
+	process_know(d->p, e.to_vpn, e.to_vpn + e.to_pages);
 }
 
 static void done_mprotect(const struct done *d)
@@ -165,26 +165,141 @@ static void done_brk(const struct done *d)
 	e.vpn = p->heap_start;
 	e.pages = end - p->heap_start;
 	emit(d, &e);
-	known_remove(&p->known, end, p->heap_end);
-	known_add(&p->known, p->heap_start, end);
+	process_forget(p, end, p->heap_end);
+	process_know(p, p->heap_start, end);
 	p->heap_end = end;
+}
+
+/*
+ * System V shared memory. An attachment says neither its size, which shmget() had, nor does a detachment; so both are kept.
+ * The name makes one file of all attachments of a segment.
+ */
+static struct segment *find_segment(const struct ps_grow *segments, u64 id)
+{
+	struct segment *s = segments->data;
+
+	for (size_t i = segments->n; i--;)
+		if (s[i].id == id)
+			return &s[i];
+	return NULL;
+}
+
+static void add_segment(const struct done *d, struct ps_grow *segments, u64 id, u64 pages)
+{
+	struct segment *old = find_segment(segments, id), new = { id, pages };
+
+	if (old)
+		*old = new;
+	else if (!ps_grow_add(segments, &new, sizeof(new)))
+		d->p->lackey->no_memory = true;
+}
+
+/* shmget ( key, size, flags ); who only looks for a segment may say less than its size, or nothing. */
+static void done_shmget(const struct done *d)
+{
+	struct ps_grow *segments = &d->p->lackey->segments;
+	const struct segment *old = find_segment(segments, d->result);
+	u64 pages = page_count(0, d->call->argument[1]);
+
+	if (pages && (!old || old->pages < pages))
+		add_segment(d, segments, d->result, pages);
+}
+
+/* shmat ( id, address, flags ) */
+static void done_shmat(const struct done *d)
+{
+	const struct segment *segment = find_segment(&d->p->lackey->segments, d->call->argument[0]);
+	struct ps_event e = process_event(d->p, d->thread, PS_EVENT_MMAP);
+	u64 flags = d->call->argument[2];
+	char name[32];
+
+	/* Of a segment somebody else made nobody said how large it is. */
+	if (!segment)
+		return;
+	g_snprintf(name, sizeof(name), "shm:%u", (u32)d->call->argument[0]);
+	e.vpn = page_of(d->result);
+	e.pages = segment->pages;
+	e.prot = PS_PROT_READ | (flags & 010000 ? 0 : PS_PROT_WRITE) | (flags & 0100000 ? PS_PROT_EXEC : 0);
+	e.flags = PS_MAP_SHARED;
+	e.name = name;
+	emit(d, &e);
+	process_know(d->p, e.vpn, e.vpn + e.pages);
+	add_segment(d, &d->p->attached, e.vpn, e.pages);
+}
+
+static void done_shmdt(const struct done *d)
+{
+	struct segment *attached = find_segment(&d->p->attached, page_of(d->call->argument[0]));
+	struct ps_event e = process_event(d->p, d->thread, PS_EVENT_MUNMAP);
+
+	if (!attached)
+		return;
+	e.vpn = attached->id;
+	e.pages = attached->pages;
+	emit(d, &e);
+	process_forget(d->p, e.vpn, e.vpn + e.pages);
+	ps_grow_remove(&d->p->attached, (size_t)(attached - (struct segment *)d->p->attached.data), sizeof(*attached));
 }
 
 /* ---- files ---- */
 
-/* The path of argument text relative to the directory behind descriptor @fd, as far as that is known. */
+/*
+ * The path among the arguments, relative to the directory behind descriptor @fd, or, when that is none, to the
+ * current one, as far as they are known.
+ * Return: to be freed, or NULL without memory.
+ */
 static char *path_at(const struct done *d, s64 fd)
 {
-	const char *text = d->call->text ? d->call->text : "";
-	struct open_file *directory = *text == '/' ? NULL : process_file(d->p, fd);
+	const char *text = d->call->text ? d->call->text : "", *below = NULL;
+	struct open_file *directory = process_file(d->p, fd);
+	size_t n;
+	char *path;
 
-	return directory && *directory->path ? g_build_filename(directory->path, text, NULL) : g_strdup(text);
+	if (*text && *text != '/')
+		below = fd < 0 ? d->p->directory : directory ? directory->path : NULL;
+	if (!below || !*below)
+		return lackey_text(d->p->lackey, text, strlen(text));
+	while (!strncmp(text, "./", 2))
+		text += 2 + strspn(text + 2, "/");
+	n = strlen(below) + strlen(text) + 2;
+	path = ps_alloc(n);
+	if (!path)
+		d->p->lackey->no_memory = true;
+	else
+		g_snprintf(path, n, "%s%s%s", below, g_str_has_suffix(below, "/") ? "" : "/", text);
+	return path;
 }
 
+/* A relative directory below one that is not known is not known either. */
+static void enter_directory(const struct done *d, char *path)
+{
+	if (path && *path != '/') {
+		ps_free(path);
+		path = NULL;
+	}
+	ps_free(d->p->directory);
+	d->p->directory = path;
+}
+
+static void done_chdir(const struct done *d)
+{
+	enter_directory(d, path_at(d, -1));
+}
+
+static void done_fchdir(const struct done *d)
+{
+	struct open_file *f = process_file(d->p, fd_of(d, 0));
+
+	enter_directory(d, f ? lackey_text(d->p->lackey, f->path, strlen(f->path)) : NULL);
+}
+
+/* Takes over @path. */
 static void opened(const struct done *d, char *path, u64 flags)
 {
 	struct ps_event e = process_event(d->p, d->thread, PS_EVENT_OPEN);
 
+	if (!path)
+		return;
 	process_open(d->p, (s64)d->result, path, flags & 02000000);
 	e.name = path;
 	emit(d, &e);
@@ -192,7 +307,7 @@ static void opened(const struct done *d, char *path, u64 flags)
 		e.kind = PS_EVENT_TRUNCATE;
 		emit(d, &e);
 	}
-	g_free(path);
+	ps_free(path);
 }
 
 static void done_open(const struct done *d)
@@ -212,8 +327,15 @@ static void done_creat(const struct done *d)
 
 static void done_memfd(const struct done *d)
 {
-	opened(d, g_strconcat("memfd:", d->call->text ? d->call->text : "", NULL),
-	       d->call->argument[1] & 1 ? 02000000 : 0);
+	const char *name = d->call->text ? d->call->text : "";
+	size_t n = strlen(name) + sizeof("memfd:");
+	char *path = ps_alloc(n);
+
+	if (path)
+		g_snprintf(path, n, "memfd:%s", name);
+	else
+		d->p->lackey->no_memory = true;
+	opened(d, path, d->call->argument[1] & 1 ? 02000000 : 0);
 }
 
 static void done_close(const struct done *d)
@@ -234,15 +356,11 @@ static void done_dup3(const struct done *d)
 static void done_fcntl(const struct done *d)
 {
 	u64 command = d->call->argument[1];
-	gpointer fd = GINT_TO_POINTER((int)fd_of(d, 0));
 
 	if (command == 0 || command == 1030) { /* F_DUPFD, F_DUPFD_CLOEXEC */
 		process_dup(d->p, fd_of(d, 0), (s64)d->result, command == 1030);
-	} else if (command == 2 && process_file(d->p, fd_of(d, 0))) { /* F_SETFD */
-		if (d->call->argument[2] & 1)
-			g_hash_table_add(d->p->closing, fd);
-		else
-			g_hash_table_remove(d->p->closing, fd);
+	} else if (command == 2) { /* F_SETFD */
+		process_set_close_on_exec(d->p, fd_of(d, 0), d->call->argument[2] & 1);
 	}
 }
 
@@ -318,6 +436,17 @@ static void done_pwritev(const struct done *d)
 	transferred(d, PS_EVENT_WRITE, fd_of(d, 0), -1, false, d->call->argument[3]);
 }
 
+/* These go on at the descriptor's position when the offset is -1, its low half valgrind writes first. */
+static void done_preadv2(const struct done *d)
+{
+	transferred(d, PS_EVENT_READ, fd_of(d, 0), -1, d->call->argument[3] == ~0ull, d->call->argument[3]);
+}
+
+static void done_pwritev2(const struct done *d)
+{
+	transferred(d, PS_EVENT_WRITE, fd_of(d, 0), -1, d->call->argument[3] == ~0ull, d->call->argument[3]);
+}
+
 /* Out of one file into another. Explicit offsets are behind pointers, so a call that has them is not followed. */
 static void done_sendfile(const struct done *d)
 {
@@ -352,8 +481,9 @@ static void done_truncate(const struct done *d)
 {
 	char *path = path_at(d, -1);
 
-	truncated(d, path, d->call->argument[1]);
-	g_free(path);
+	if (path)
+		truncated(d, path, d->call->argument[1]);
+	ps_free(path);
 }
 
 static void done_ftruncate(const struct done *d)
@@ -396,6 +526,7 @@ static void done_wait4(const struct done *d)
 
 static const struct call_kind kinds[] = {
 	{ "brk", done_brk },
+	{ "chdir", done_chdir },
 	{ "clone", NULL, true },
 	{ "close", done_close },
 	{ "copy_file_range", done_copy_file_range },
@@ -405,6 +536,7 @@ static const struct call_kind kinds[] = {
 	{ "dup3", done_dup3 },
 	{ "exit", done_exit },
 	{ "exit_group", done_exit_group },
+	{ "fchdir", done_fchdir },
 	{ "fcntl", done_fcntl },
 	{ "fdatasync", done_fsync },
 	{ "fsync", done_fsync },
@@ -420,11 +552,16 @@ static const struct call_kind kinds[] = {
 	{ "openat", done_openat },
 	{ "pread64", done_pread },
 	{ "preadv", done_preadv },
+	{ "preadv2", done_preadv2 },
 	{ "pwrite64", done_pwrite },
 	{ "pwritev", done_pwritev },
+	{ "pwritev2", done_pwritev2 },
 	{ "read", done_read },
 	{ "readv", done_readv },
 	{ "sendfile", done_sendfile },
+	{ "shmat", done_shmat },
+	{ "shmdt", done_shmdt },
+	{ "shmget", done_shmget },
 	{ "truncate", done_truncate },
 	{ "wait4", done_wait4 },
 	{ "write", done_write },
@@ -437,7 +574,7 @@ static const struct call_kind kinds[] = {
  * Reads "( 0x1, 2, 0x3(text), 4 )" up to @end, the closing parenthesis. The text may hold anything, so it ends at the last
  * parenthesis that has only numbers behind it. Anything unexpected ends the reading; what is not read is 0.
  */
-static void parse_arguments(struct call *call, const char *at, const char *end, bool hex)
+static void parse_arguments(struct ps_lackey *lackey, struct call *call, const char *at, const char *end, bool hex)
 {
 	for (int i = 0; i < CALL_ARGUMENTS && at < end;) {
 		char *stop;
@@ -457,8 +594,8 @@ static void parse_arguments(struct call *call, const char *at, const char *end, 
 				;
 			if (close <= at || *close != ')')
 				return;
-			g_free(call->text);
-			call->text = g_strndup(at + 1, (size_t)(close - at - 1));
+			ps_free(call->text);
+			call->text = lackey_text(lackey, at + 1, (size_t)(close - at - 1));
 			at = close + 1;
 		}
 	}
@@ -506,7 +643,7 @@ void lackey_result(struct ps_lackey_stream *stream, struct process *p, u32 threa
 	t->call.text = NULL;
 	if (success)
 		finish_call(stream, p, thread, &call, value);
-	g_free(call.text);
+	ps_free(call.text);
 }
 
 bool lackey_find_child(const char *text, u32 *parent, u32 *child)
@@ -552,7 +689,7 @@ void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thre
 	}
 	lackey_count_syscall(stream->lackey, *plain ? plain : "unnamed");
 
-	g_free(t->call.text);
+	ps_free(t->call.text);
 	memset(&t->call, 0, sizeof(t->call));
 	t->call.kind = find_kind(name, n);
 	t->pending = true;
@@ -567,14 +704,14 @@ void lackey_syscall(struct ps_lackey_stream *stream, struct process *p, u32 thre
 
 		close = text ? text : close;
 		if (open && close)
-			parse_arguments(&t->call, open, close, true);
+			parse_arguments(stream->lackey, &t->call, open, close, true);
 		/* The result tells the parent nothing new, and there may be none in this text. */
 		t->call.kind = NULL;
 		lackey_forked(stream, p, thread, child);
 		return;
 	}
 	if (open && close)
-		parse_arguments(&t->call, open, close, t->call.kind && t->call.kind->hex);
+		parse_arguments(stream->lackey, &t->call, open, close, t->call.kind && t->call.kind->hex);
 	/* From here on lines may be torn, the one that names the child first. */
 	if (!stream->pid && (!strcmp(plain, "fork") || !strcmp(plain, "vfork") ||
 			     (!strcmp(plain, "clone") && !(t->call.argument[0] & CLONE_VM_FLAG))))

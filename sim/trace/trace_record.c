@@ -14,6 +14,8 @@
 #define _GNU_SOURCE
 #include <pagesim/trace_record.h>
 
+#include "trace/lackey.h"
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -28,10 +30,15 @@
 #define NAP_NS        100000
 #define SPARE_FDS     32
 
+struct sender {
+	pid_t pid;
+	struct ps_lackey_stream *stream;
+};
+
 struct recording {
 	struct ps_lackey *lackey;
 	int socket;
-	GHashTable *streams; /* pid -> struct ps_lackey_stream */
+	struct ps_grow senders; /* struct sender, ascending */
 	char *bytes;
 	pid_t child;
 	int status;
@@ -99,6 +106,12 @@ static bool fail(GError **error, const char *what)
 	return false;
 }
 
+static bool no_memory(GError **error)
+{
+	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "out of memory");
+	return false;
+}
+
 static bool start(struct recording *rec, const struct ps_record_settings *settings, GError **error)
 {
 	int pair[2], report[2], on = 1, buffer = 8 << 20, log_at, why = 0;
@@ -138,17 +151,84 @@ static bool start(struct recording *rec, const struct ps_record_settings *settin
 	return rec->child > 0;
 }
 
+/* Return: NULL without memory. */
 static struct ps_lackey_stream *stream_of(struct recording *rec, pid_t pid)
 {
-	struct ps_lackey_stream *s = g_hash_table_lookup(rec->streams, GINT_TO_POINTER(pid));
+	struct sender *senders = rec->senders.data, new = { .pid = pid };
+	size_t i = 0;
 	char name[32];
 
-	if (!s) {
-		g_snprintf(name, sizeof(name), "valgrind of process %d", (int)pid);
-		s = ps_lackey_stream_new(rec->lackey, name, (u32)pid);
-		g_hash_table_insert(rec->streams, GINT_TO_POINTER(pid), s);
+	while (i < rec->senders.n && senders[i].pid < pid)
+		i++;
+	if (i < rec->senders.n && senders[i].pid == pid)
+		return senders[i].stream;
+	g_snprintf(name, sizeof(name), "valgrind of process %d", (int)pid);
+	new.stream = ps_lackey_stream_new(rec->lackey, name, (u32)pid);
+	return new.stream &&ps_grow_insert(&rec->senders, i, &new, sizeof(new)) ? new.stream : NULL;
+}
+
+/* All of a file of /proc, and a zero. Return: freed by ps_free(), or NULL. */
+static char *read_all(u32 pid, const char *what, size_t *ret_n)
+{
+	struct ps_grow text = { 0 };
+	char path[64];
+	ssize_t n = 1;
+	int fd;
+
+	g_snprintf(path, sizeof(path), "/proc/%u/%s", pid, what);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && n > 0 && ps_grow_reserve(&text, 4096, 1)) {
+		n = read(fd, (char *)text.data + text.n, text.room - text.n - 1);
+		text.n += n > 0 ? (size_t)n : 0;
 	}
-	return s;
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 || n) {
+		ps_free(text.data);
+		return NULL;
+	}
+	((char *)text.data)[text.n] = 0;
+	*ret_n = text.n;
+	return text.data;
+}
+
+/* Whether @arguments, @n bytes with a zero behind each, end in @command. Valgrind quotes in it, with backslashes. */
+static bool arguments_end_in(const char *arguments, size_t n, const char *command)
+{
+	size_t left = strlen(command);
+
+	/* The last one's zero is none of it. */
+	n -= n > 0;
+	for (;;) {
+		char c;
+
+		while (left && command[left - 1] == '\\')
+			left--;
+		while (n && arguments[n - 1] == '\\')
+			n--;
+		if (!left || !n)
+			return !left;
+		c = arguments[--n] ? arguments[n] : ' ';
+		if (c != command[--left])
+			return false;
+	}
+}
+
+/*
+ * What is mapped in process @pid now that @command begins. It may be further than its text that we read: so its own arguments must
+ * still end in that command.
+ */
+static char *maps_of(void *arg, u32 pid, const char *command)
+{
+	size_t n;
+	char *maps = read_all(pid, "maps", &n), *own = maps ? read_all(pid, "cmdline", &n) : NULL;
+
+	if (!own || !arguments_end_in(own, n, command)) {
+		ps_free(maps);
+		maps = NULL;
+	}
+	ps_free(own);
+	return maps;
 }
 
 /* Receives once. Return: bytes, 0 at the end, -EAGAIN when there is nothing just now, or another negative errno. */
@@ -202,8 +282,13 @@ static bool pump(struct recording *rec, const struct ps_record_settings *setting
 		} else if (n < 0 && n != -EINTR) {
 			errno = (int)-n;
 			return fail(error, "cannot read what valgrind says");
-		} else if (n > 0 && !ps_lackey_feed(stream_of(rec, pid), rec->bytes, (size_t)n, error)) {
-			return false;
+		} else if (n > 0) {
+			struct ps_lackey_stream *stream = stream_of(rec, pid);
+
+			if (!stream)
+				return no_memory(error);
+			if (!ps_lackey_feed(stream, rec->bytes, (size_t)n, error))
+				return false;
 		}
 		if (settings->progress && now_ms() >= next) {
 			settings->progress(settings->arg, ps_lackey_counts(rec->lackey));
@@ -212,21 +297,17 @@ static bool pump(struct recording *rec, const struct ps_record_settings *setting
 	}
 }
 
-static gint compare_numbers(gconstpointer a, gconstpointer b)
-{
-	int x = GPOINTER_TO_INT(a), y = GPOINTER_TO_INT(b);
-
-	return x < y ? -1 : x > y;
-}
-
 bool ps_record(struct ps_lackey *lackey, const struct ps_record_settings *settings, int *ret_status, GError **error)
 {
 	struct recording rec = { .lackey = lackey, .socket = -1, .child = -1 };
+	char directory[4096];
 	bool ok;
 	int status = 0;
 
-	rec.streams = g_hash_table_new(NULL, NULL);
-	rec.bytes = g_malloc(RECEIVE_BYTES);
+	lackey_watch(lackey, getcwd(directory, sizeof(directory)) ? directory : "", maps_of, NULL);
+	rec.bytes = ps_alloc(RECEIVE_BYTES);
+	if (!rec.bytes)
+		return no_memory(error);
 	ok = start(&rec, settings, error) && pump(&rec, settings, error);
 	if (rec.socket >= 0)
 		close(rec.socket);
@@ -238,14 +319,13 @@ bool ps_record(struct ps_lackey *lackey, const struct ps_record_settings *settin
 			;
 	}
 	if (ok) {
-		GList *pids = g_list_sort(g_hash_table_get_keys(rec.streams), compare_numbers);
+		const struct sender *senders = rec.senders.data;
 
-		for (GList *p = pids; p && ok; p = p->next)
-			ok = ps_lackey_stream_end(g_hash_table_lookup(rec.streams, p->data), error);
-		g_list_free(pids);
+		for (size_t i = 0; i < rec.senders.n && ok; i++)
+			ok = ps_lackey_stream_end(senders[i].stream, error);
 		*ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	}
-	g_hash_table_destroy(rec.streams);
-	g_free(rec.bytes);
+	ps_grow_free(&rec.senders);
+	ps_free(rec.bytes);
 	return ok;
 }

@@ -442,6 +442,33 @@ static void files_are_as_long_as_what_is_done_to_them(void **state)
 	ps_replay_free(replay);
 }
 
+/* What importers name shm: and memfd:, and files below /dev/shm, are memory. Expect: one file for both attachments, no disk. */
+static void shared_memory_of_a_trace_is_shared_memory(void **state)
+{
+	struct ps_replay *replay = scene_replay(scene_spec(1024, 0), NULL, "accesses",
+						START "@0 0 mmap at=400+2 prot=3 flags=1 offset=0 name=shm:7\n"
+						      "@0 0 mmap at=500+2 prot=3 flags=1 offset=0 name=shm:7\n"
+						      "@0 0 mmap at=600+1 prot=3 flags=1 offset=0 name=/dev/shm/x\n"
+						      "@0 0\n 400 w1\n 500 r1\n 501 w1\n 600 w1\n");
+	struct ps_machine *machine = ps_replay_world(replay)->machine;
+	struct inode *inode;
+	struct ps_report r;
+
+	ps_task_enter(ps_replay_world(replay)->boot);
+	assert_int_equal(ps_file_open(machine->files, "/t/shm:7", false, &inode), 0);
+	assert_int_equal(i_size_pages(inode), 2);
+	iput(inode);
+	assert_int_equal(ps_file_open(machine->files, "/t/dev/shm/x", false, &inode), 0);
+	iput(inode);
+	assert_int_equal(node_page_state(0, NR_SHMEM), 3);
+	ps_task_leave();
+	ps_report_init(&r);
+	ps_replay_report(replay, &r);
+	assert_int_equal(r.ignored_events, 0);
+	ps_report_destroy(&r);
+	ps_replay_free(replay);
+}
+
 /* ---- the hot path against the model's own */
 
 /* What the model does for a record, without a loop of replay's own. */
@@ -825,6 +852,7 @@ int main(void)
 		cmocka_unit_test_teardown(text_that_may_only_run_is_readable, scene_nothing_left),
 		cmocka_unit_test_teardown(accesses_alone_are_a_trace, scene_nothing_left),
 		cmocka_unit_test_teardown(files_are_as_long_as_what_is_done_to_them, scene_nothing_left),
+		cmocka_unit_test_teardown(shared_memory_of_a_trace_is_shared_memory, scene_nothing_left),
 		cmocka_unit_test_teardown(hot_path_does_what_the_model_does, scene_nothing_left),
 		cmocka_unit_test_teardown(rows_add_up_to_the_whole, scene_nothing_left),
 		cmocka_unit_test_teardown(quiet_time_is_one_row, scene_nothing_left),

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import unittest
 
-PAGESIM = sys.argv[1]
+PAGESIM = os.path.abspath(sys.argv[1])
 MEMORY = re.compile(r'^(I | L| S| M) ([0-9a-f]+),([0-9]+)$')
 LETTER = {'I ': 'fetches', ' L': 'loads', ' S': 'stores', ' M': 'modifies'}
 
@@ -236,6 +236,14 @@ class MadeUp(Case):
                 self.assertIn(words.lower(), error.lower())
                 self.assertEqual(error.count('\n'), 1, error)
 
+    def test_input_that_is_none_does_not_cost_the_output_that_was_there(self):
+        out = self.write('out.pgt', 'kept')
+        log = self.write('log', made_up(8, 50))
+        for args in ([self.write('binary', b'\x7fELF\x00\x01' * 100)], [log, self.path('missing')], ['--to', 'pgs', log]):
+            run('convert', *args, out, status=1)
+            with open(out) as f:
+                self.assertEqual(f.read(), 'kept')
+
     def test_command_lines_that_make_no_sense(self):
         log = self.write('log', made_up(8, 50))
         for args in (['convert'], ['convert', log], ['convert', log, log], ['convert', '--fold', '99', log, 'x.pgt'],
@@ -249,7 +257,20 @@ class MadeUp(Case):
     def test_record_without_valgrind_says_so(self):
         _, error = run('record', '-o', self.path('r.pgt'), '--', 'true', status=1, env={'PATH': self.dir})
         self.assertIn('install the package valgrind', error)
-        self.assertFalse(os.path.exists(self.path('r.pgt')))
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_record_that_fails_does_not_cost_what_was_there(self):
+        """Nor a device that was meant as the output."""
+        out = self.write('r.pgt', 'kept')
+        run('record', '-o', out, '--', 'true', status=1, env={'PATH': self.dir})
+        with open(out) as f:
+            self.assertEqual(f.read(), 'kept')
+        pipe = self.path('pipe')
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        run('record', '-o', pipe, '--', 'true', status=1, env={'PATH': self.dir})
+        os.close(reader)
+        self.assertEqual(sorted(os.listdir(self.dir)), ['pipe', 'r.pgt'])
 
 
 class Valgrind(Case):
@@ -325,6 +346,19 @@ class Valgrind(Case):
         # Children's accesses are their own: the shell's half of the fork and cat's beginning are of different tasks.
         tasks = {line.split()[1] for line in t.text.splitlines() if line.startswith('@') and len(line.split()) == 2}
         self.assertEqual(tasks, {'0', '1', '2'})
+
+    def test_record_asks_the_program_where_it_is_and_what_it_is(self):
+        """Relative paths are below the folder it was started in; its image has its file's name, segment by segment."""
+        self.write('input', 'x')
+        trace = self.path('r.pgt')
+        run('record', '-o', trace, '--', '/bin/sh', '-c', 'read x < input; sleep 0.2', cwd=self.dir)
+        text = Trace(trace).text
+        self.assertIn(f' open name={os.path.realpath(self.dir)}/input\n', text)
+        image = re.findall(r'^@\d+ 0 mmap at=(\w+)\+(\d+) prot=(\d) flags=48 offset=(\d+) name=(.*)$', text, re.M)
+        shell = [m for m in image if m[4] == os.path.realpath('/bin/sh')]
+        self.assertGreaterEqual(len(shell), 2)
+        self.assertEqual(len({m[3] for m in shell}), len(shell))
+        self.assertLess(len(image), 40)
 
     def test_record_follows_programs_that_close_everything(self):
         trace = self.path('r.pgt')

@@ -256,6 +256,148 @@ static void files_are_followed_through_their_descriptors(void **state)
 			       "@1 0 open name=sub/file\n");
 }
 
+/* Expect: what the kernel read into or wrote from is not known (the vector is in memory), but how much of which file is. */
+static void vectors_move_data_at_the_position_or_at_an_offset(void **state)
+{
+	check(HEADER("12", "p") PUSH
+	      "SYSCALL[12,1](257) sys_openat ( 4294967196, 0x4034bb0(/f), 66, 384 )[sync] --> Success(0x3) \n"
+	      "SYSCALL[12,1](20) sys_writev ( 3, 0x1fff0005b0, 2 ) --> [async] ... \n"
+	      "SYSCALL[12,1](20) ... [async] --> Success(0x1f40) \n"
+	      "SYSCALL[12,1](296) sys_pwritev ( 3, 0x1fff0005b0, 2, 8192 )[sync] --> Success(0x64) \n"
+	      "SYSCALL[12,1](295) sys_preadv ( 3, 0x1fff0005b0, 2, 4096 )[sync] --> Success(0x64) \n"
+	      "SYSCALL[12,1](19) sys_readv ( 3, 0x1fff0005b0, 2 )[sync] --> Success(0x8) \n"
+	      "SYSCALL[12,1](328) sys_pwritev2 ( 3, 0x1fff0005b0, 2, -1, 0x0, 0x0 )[sync] --> Success(0x10) \n"
+	      "SYSCALL[12,1](327) sys_preadv2 ( 3, 0x1fff0005b0, 2, 12288, 0x0, 0x0 )[sync] --> Success(0x10) \n",
+	      START("12", "p") STACK_PUSH("1", "0") "@1 0 open name=/f\n"
+						    "@1 0 write at=0+0 offset=0 length=8000 name=/f\n"
+						    "@1 0 write at=0+0 offset=8192 length=100 name=/f\n"
+						    "@1 0 read at=0+0 offset=4096 length=100 name=/f\n"
+						    "@1 0 read at=0+0 offset=8000 length=8 name=/f\n"
+						    "@1 0 write at=0+0 offset=8008 length=16 name=/f\n"
+						    "@1 0 read at=0+0 offset=12288 length=16 name=/f\n");
+}
+
+/*
+ * Expect: an attachment is as large as shmget() said, by all who attach it; a detachment takes all of it away; one whose size nobody
+ * said is left to inference.
+ */
+static void shared_memory_is_as_large_as_it_was_made(void **state)
+{
+	check(HEADER("12", "p") PUSH "SYSCALL[12,1](29) sys_shmget ( 0, 65537, 896 )[sync] --> Success(0x7) \n"
+				     "SYSCALL[12,1](29) sys_shmget ( 0, 0, 0 )[sync] --> Success(0x7) \n"
+				     "SYSCALL[12,1](30) sys_shmat ( 7, 0x0, 0 )[sync] --> Success(0x4a58000) \n"
+				     " S 04a58000,8\n"
+				     "SYSCALL[12,1](30) sys_shmat ( 7, 0x0, 4096 )[sync] --> Success(0x4b00000) \n"
+				     "SYSCALL[12,1](30) sys_shmat ( 8, 0x0, 0 )[sync] --> Success(0x4c00000) \n"
+				     "SYSCALL[12,1](67) sys_shmdt ( 0x4a58000 )[sync] --> Success(0x0) \n"
+				     "SYSCALL[12,1](67) sys_shmdt ( 0x4c00000 )[sync] --> Success(0x0) \n"
+				     " L 04a58000,8\n L 04b10000,8\n",
+	      START("12", "p") STACK_PUSH("1", "0") "@1 0 mmap at=4a58+17 prot=3 flags=1 offset=0 name=shm:7\n"
+						    "@1+0 0\n 4a58 w1\n"
+						    "@1 0 mmap at=4b00+17 prot=1 flags=1 offset=0 name=shm:7\n"
+						    "@1 0 munmap at=4a58+17\n"
+						    "@1 0 mmap at=4a58+1 prot=3 flags=48 offset=0 name=\n"
+						    "@1+0 0\n 4a58 r1\n 4b10 r1\n");
+}
+
+/* Expect: relative paths are below the last chdir or fchdir; what is below a directory nobody named stays as it is. */
+static void relative_paths_follow_the_current_directory(void **state)
+{
+	check(HEADER("12", "p") PUSH
+	      "SYSCALL[12,1](2) sys_open ( 0x1(a), 0 )[sync] --> Success(0x3) \n"
+	      "SYSCALL[12,1](80) sys_chdir ( 0x1(sub) )[sync] --> Success(0x0) \n"
+	      "SYSCALL[12,1](2) sys_open ( 0x1(b), 0 )[sync] --> Success(0x3) \n"
+	      "SYSCALL[12,1](80) sys_chdir ( 0x1(/home) )[sync] --> Success(0x0) \n"
+	      "SYSCALL[12,1](2) sys_open ( 0x1(.//c), 0 )[sync] --> Success(0x3) \n"
+	      "SYSCALL[12,1](80) sys_chdir ( 0x1(x/) )[sync] --> Success(0x0) \n"
+	      "SYSCALL[12,1](80) sys_chdir ( 0x1(/none) )[sync] --> Failure(0x2) \n"
+	      "SYSCALL[12,1](257) sys_openat ( 4294967196, 0x1(d), 0 )[sync] --> Success(0x4) \n"
+	      "SYSCALL[12,1](257) sys_openat ( 4294967196, 0x1(/e), 0 )[sync] --> Success(0x5) \n"
+	      "SYSCALL[12,1](257) sys_openat ( 9, 0x1(f), 0 )[sync] --> Success(0x6) \n"
+	      "SYSCALL[12,1](81) sys_fchdir ( 5 )[sync] --> Success(0x0) \n"
+	      "SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   "
+	      "clone(fork): process 12 created child 13\n"
+	      " --> [pre-success] Success(0xd) \n"
+	      "SYSCALL[13,1](76) sys_truncate ( 0x1(g), 4096 )[sync] --> Success(0x0) \n",
+	      START("12", "p") STACK_PUSH("1", "0") "@1 0 open name=a\n@1 0 open name=b\n@1 0 open name=/home/c\n"
+						    "@1 0 open name=/home/x/d\n@1 0 open name=/e\n@1 0 open name=f\n"
+						    "@1 0 fork other=1 pid=13 tid=1\n"
+						    "@1 1 truncate length=4096 name=/e/g\n");
+}
+
+/* What a process that is asked answers: two segments, the second one's first page already protected, and its zeroed data. */
+static char *some_maps(void *arg, u32 pid, const char *command)
+{
+	unsigned int *asked = arg;
+
+	++*asked;
+	assert_string_equal(command, *asked == 1 ? "p" : "q");
+	return *asked > 1
+		       ? NULL
+		       : ps_strdup("00108000-0010a000 r--p 00000000 fe:00 248056                             "
+				   "/usr/bin/a b\n"
+				   "0010a000-0010c000 r-xp 00002000 fe:00 248056                             "
+				   "/usr/bin/a b\n"
+				   "0010d000-0010e000 r--p 00004000 fe:00 248056                             "
+				   "/usr/bin/a b\n"
+				   "0010e000-00110000 rw-p 00005000 fe:00 248056                             "
+				   "/usr/bin/a b\n"
+				   "00110000-00118000 rw-p 00000000 00:00 0 \n"
+				   "00118000-00119000 rwxp 00000000 00:00 0 \n"
+				   "7ffcdbe02000-7ffcdbe23000 rw-p 00000000 00:00 0                          [stack]\n"
+				   "not a line of it\n");
+}
+
+/*
+ * Expect: a page of the image brings its whole segment, but not what was mapped over it; what no file explains is inferred page by
+ * page; a child has its parent's image, and a new program has none when nobody can say.
+ */
+static void a_process_that_can_be_asked_has_its_image_named(void **state)
+{
+	static const char text[] = HEADER("12", "p") PUSH
+		" L 00108008,8\nI  0010b000,4\n"
+		"SYSCALL[12,1](9) sys_mmap ( 0x112000, 4096, 3, 50, 7, 0 )[sync] --> Success(0x112000) \n"
+		" S 00117000,8\n S 00110000,8\n L 00118000,8\n"
+		"SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   "
+		"clone(fork): process 12 created child 13\n"
+		" --> [pre-success] Success(0xd) \n"
+		"SYSCALL[13,1](10) sys_mprotect ( 0x10d000, 8192, 1 )[sync] --> Success(0x0) \n"
+		"SYSCALL[13,1](2) sys_open ( 0x1(x), 0 )[sync] --> Success(0x3) \n" HEADER(
+			"12", "q") " L 0010d000,8\n L 0010d000,8\n";
+	unsigned int asked = 0;
+	int fd;
+	struct ps_trace_writer *w = new_writer(&fd, 1, 0);
+	struct ps_lackey *lackey = ps_lackey_new(w, NULL);
+	struct ps_lackey_stream *s = ps_lackey_stream_new(lackey, "log", 0);
+	char *found;
+
+	lackey_watch(lackey, "/work", some_maps, &asked);
+	assert_true(ps_lackey_feed(s, text, strlen(text), NULL));
+	assert_true(ps_lackey_stream_end(s, NULL));
+	ps_lackey_free(lackey);
+	finish(w);
+	assert_int_equal(asked, 2);
+	found = text_of(fd, NULL);
+	*strstr(found, "total ") = 0;
+	assert_string_equal(
+		strstr(found, "@0 0 start"),
+		START("12", "p") STACK_PUSH(
+			"1", "0") "@1 0 mmap at=108+2 prot=1 flags=48 offset=0 name=/usr/bin/a b\n@1+1 0\n 108 r1\n"
+				  "@2 0 mmap at=112+1 prot=3 flags=0 offset=0 name=\n"
+				  "@2 0 mmap at=113+5 prot=3 flags=48 offset=0 name=\n@2+0 0\n 117 w1\n"
+				  "@2 0 mmap at=110+2 prot=3 flags=48 offset=0 name=\n@2+0 0\n 110 w1\n"
+				  "@2 0 mmap at=118+1 prot=3 flags=48 offset=0 name=\n@2+0 0\n 118 r1\n"
+				  "@2 0 fork other=1 pid=13 tid=1\n"
+				  "@2 1 mmap at=10d+1 prot=3 flags=48 offset=16384 name=/usr/bin/a b\n"
+				  "@2 1 mmap at=10e+2 prot=3 flags=48 offset=20480 name=/usr/bin/a b\n"
+				  "@2 1 mprotect at=10d+2 prot=1\n"
+				  "@2 1 open name=/work/x\n"
+				  "@2 0 exec name=q\n"
+				  "@2 0 mmap at=0+270 prot=3 flags=36 offset=0 name=\n@2+0 0\n 10d r2\n");
+	g_free(found);
+	close(fd);
+}
+
 /* ---- who runs ---- */
 
 /* Expect: with --trace-sched every access is of the thread that ran; without it, of the one that made the last system call. */
@@ -595,6 +737,142 @@ static void missing_files_are_an_error(void **state)
 	close(fd);
 }
 
+/* ---- without memory ---- */
+
+/* Two processes with threads, files, shared memory, directories, holes in their mappings, a program after another, a torn line. */
+static const char eventful[] = HEADER("12", "p") PUSH
+	" L 00108008,8\nI  0010b000,4\n"
+	"SYSCALL[12,1](80) sys_chdir ( 0x1(/home) )[sync] --> Success(0x0) \n"
+	"SYSCALL[12,1](9) sys_mmap ( 0x0, 40960, 3, 34, 4294967295, 0 )[sync] --> Success(0x4835000) \n"
+	"SYSCALL[12,1](11) sys_munmap ( 0x4837000, 4096 )[sync] --> Success(0x0) \n"
+	"SYSCALL[12,1](257) sys_openat ( 4294967196, 0x1(d), 577 )[sync] --> Success(0x4) \n"
+	"SYSCALL[12,1](2) sys_open ( 0x1(e), 524288 )[sync] --> Success(0x3) \n"
+	"SYSCALL[12,1](319) sys_memfd_create ( 0x1(m), 1 )[sync] --> Success(0x8) \n"
+	"SYSCALL[12,1](33) sys_dup2 ( 3, 9 )[sync] --> Success(0x9) \n"
+	"SYSCALL[12,1](29) sys_shmget ( 0, 65537, 896 )[sync] --> Success(0x7) \n"
+	"SYSCALL[12,1](30) sys_shmat ( 7, 0x0, 0 )[sync] --> Success(0x4a58000) \n"
+	"SYSCALL[12,1](76) sys_truncate ( 0x1(g), 4096 )[sync] --> Success(0x0) \n"
+	"SYSCALL[12,2](0) sys_read ( 4, 0x5000000, 8192 ) --> [async] ... \n"
+	"SYSCALL[12,2](0) ... [async] --> Success(0x2000) \n"
+	"SYSCALL[12,1](56) sys_clone ( 1200011, 0x0, 0x0, 0x4a2da10, 0x0 )   clone(fork): process 12 created child 13\n"
+	" --> [pre-success] Success(0xd) \n"
+	"SYSCALL[13,1](81) sys_fchdir ( 4 )[sync] --> Success(0x0) \n"
+	"SYSCALL[13,1](67) sys_shmdt ( 0x4a58000 )[sync] --> Success(0x0) \n"
+	"SYSCALL[13,1](11) sys_mun S 04a58008,8\n" HEADER("13", "q") PUSH
+	"SYSCALL[13,1](231) exit_group( 0 ) --> [pre-success] Success(0x0) \n"
+	" L 04836000,8\n";
+
+static char *maps_without_questions(void *arg, u32 pid, const char *command)
+{
+	return ps_strdup("00108000-0010a000 r--p 00000000 fe:00 248056 /usr/bin/a\n"
+			 "0010a000-0010c000 r-xp 00002000 fe:00 248056 /usr/bin/a\n");
+}
+
+/* Imports @text into a trace that is thrown away. Return: whether all went well. */
+static bool import_whole(const char *text, u64 *ret_lines, GError **error)
+{
+	struct ps_trace_writer *w;
+	struct ps_lackey *lackey = NULL;
+	struct ps_lackey_stream *s;
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	bool ok = false;
+
+	*ret_lines = 0;
+	w = ps_trace_writer_new(fd, "x", &scene_info, NULL, error);
+	if (w) {
+		lackey = ps_lackey_new(w, NULL);
+		s = lackey ? ps_lackey_stream_new(lackey, "log", 0) : NULL;
+		if (s) {
+			lackey_watch(lackey, "/work", maps_without_questions, NULL);
+			ok = ps_lackey_feed(s, text, strlen(text), error) && ps_lackey_stream_end(s, error);
+			*ret_lines = ps_lackey_counts(lackey)->lines;
+			ps_lackey_finish(lackey);
+			/* What came before is a trace that can be closed, unless it is the trace itself that fails. */
+			ok = ps_trace_writer_finish(w, ok ? error : NULL) && ok;
+		} else {
+			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "out of memory");
+		}
+	}
+	ps_lackey_free(lackey);
+	ps_trace_writer_free(w);
+	close(fd);
+	return ok;
+}
+
+/*
+ * Every request for memory is made to fail once. Expect: one error that says so and where, whatever was being followed then,
+ * and everything given back.
+ */
+static void an_import_without_memory_is_one_error(void **state)
+{
+	u64 lines, all = 0, failed = 0, n;
+	bool more = true;
+
+	for (n = 1; more; n++) {
+		struct ps_alloc_counts counts;
+		GError *error = NULL;
+		bool ok;
+
+		ps_alloc_fail_nth(n);
+		ok = import_whole(eventful, &lines, &error);
+		more = !ps_alloc_fail_nth(0);
+		assert_true(ok == !error);
+		if (error) {
+			if (!strstr(error->message, "out of memory") || strchr(error->message, '\n'))
+				fail_msg("%s", error->message);
+			failed++;
+		}
+		g_clear_error(&error);
+		ps_alloc_counts(&counts);
+		assert_int_equal(counts.live, 0);
+		all = lines;
+	}
+	/* The last round had nothing to fail. */
+	assert_int_equal(all, 31);
+	assert_true(failed > 50);
+	print_message("%u requests, %u of them ended the import\n", (unsigned int)n - 2, (unsigned int)failed);
+}
+
+/* Several files, some of them larger than a step. */
+static void merging_without_memory_is_one_error(void **state)
+{
+	char dir[] = "/tmp/pagesim-test-XXXXXX", *paths[2];
+	bool more = true;
+
+	assert_non_null(g_mkdtemp(dir));
+	paths[0] = write_file(dir, "1", HEADER("12", "p") PUSH " L 04836000,8\n");
+	paths[1] = write_file(dir, "2", HEADER("13", "q") PUSH " L 04836000,8\n");
+	for (u64 n = 1; more; n++) {
+		struct ps_alloc_counts counts;
+		GError *error = NULL;
+		struct ps_trace_writer *w;
+		struct ps_lackey *lackey;
+		int fd;
+		bool ok;
+
+		w = new_writer(&fd, 1, 0);
+		lackey = ps_lackey_new(w, NULL);
+		ps_alloc_fail_nth(n);
+		ok = ps_lackey_import(lackey, paths, 2, &error);
+		more = !ps_alloc_fail_nth(0);
+		assert_true(ok == !error);
+		if (more && error)
+			assert_non_null(strstr(error->message, "out of memory"));
+		g_clear_error(&error);
+		assert_true(more || ok);
+		ps_lackey_free(lackey);
+		ps_trace_writer_free(w);
+		close(fd);
+		ps_alloc_counts(&counts);
+		assert_int_equal(counts.live, 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		unlink(paths[i]);
+		g_free(paths[i]);
+	}
+	rmdir(dir);
+}
+
 /* ---- known pages, against a plain array ---- */
 
 static void known_ranges_are_a_set_of_pages(void **state)
@@ -646,6 +924,10 @@ int main(void)
 		cmocka_unit_test(fetches_are_accesses_on_request),
 		cmocka_unit_test(mappings_come_from_calls_or_are_inferred),
 		cmocka_unit_test(files_are_followed_through_their_descriptors),
+		cmocka_unit_test(vectors_move_data_at_the_position_or_at_an_offset),
+		cmocka_unit_test(shared_memory_is_as_large_as_it_was_made),
+		cmocka_unit_test(relative_paths_follow_the_current_directory),
+		cmocka_unit_test(a_process_that_can_be_asked_has_its_image_named),
 		cmocka_unit_test(threads_are_told_apart),
 		cmocka_unit_test(a_mixed_text_follows_forks_as_far_as_it_says),
 		cmocka_unit_test(a_child_that_left_the_trace_ends_when_waited_for),
@@ -660,6 +942,8 @@ int main(void)
 		cmocka_unit_test(a_line_without_end_is_an_error),
 		cmocka_unit_test(strange_system_calls_are_only_counted),
 		cmocka_unit_test(missing_files_are_an_error),
+		cmocka_unit_test(an_import_without_memory_is_one_error),
+		cmocka_unit_test(merging_without_memory_is_one_error),
 		cmocka_unit_test(known_ranges_are_a_set_of_pages),
 	};
 

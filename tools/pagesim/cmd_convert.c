@@ -83,6 +83,10 @@ static bool import(const struct options *o, char **from, size_t n, int fd, const
 	if (!w)
 		return false;
 	lackey = ps_lackey_new(w, &settings);
+	if (!lackey) {
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s: out of memory", from[0]);
+		return end_writer(w, false, NULL);
+	}
 	ok = ps_lackey_import(lackey, from, n, error);
 	ps_lackey_finish(lackey);
 	ps_lackey_free(lackey);
@@ -127,22 +131,12 @@ static bool write_script(struct ps_trace_reader *r, int fd, const char *to, GErr
 	return next == PS_TRACE_END;
 }
 
-static bool convert(const struct options *o, char **from, size_t n, enum ps_trace_form form, enum form to_form, int fd,
-		    const char *to, GError **error)
+static bool convert(const struct options *o, struct ps_trace_reader *r, enum form to_form, int fd, const char *to,
+		    GError **error)
 {
-	struct ps_trace_reader *r;
-	bool ok;
-
-	if (form == PS_FORM_LACKEY && to_form == FORM_PGT)
-		return import(o, from, n, fd, to, error);
-	r = ps_trace_reader_open(from[0], error);
-	if (!r)
-		return false;
-	ok = to_form == FORM_PGT   ? copy(o, r, fd, to, error)
-	     : to_form == FORM_PGS ? write_script(r, fd, to, error)
-				   : ps_trace_dump(r, fd, to, error);
-	ps_trace_reader_free(r);
-	return ok;
+	return to_form == FORM_PGT   ? copy(o, r, fd, to, error)
+	       : to_form == FORM_PGS ? write_script(r, fd, to, error)
+				     : ps_trace_dump(r, fd, to, error);
 }
 
 /* Lackey text goes through a trace of no name to become text. */
@@ -169,6 +163,33 @@ static bool import_to_text(const struct options *o, char **from, size_t n, int f
 	return ok;
 }
 
+/*
+ * All that can be known to be wrong before the output is touched: an input that is none must not cost the file that was
+ * there. @ret_reader: of the input unless that is lackey's.
+ */
+static bool open_input(char **from, size_t n, enum ps_trace_form form, enum form to_form,
+		       struct ps_trace_reader **ret_reader, GError **error)
+{
+	*ret_reader = NULL;
+	if (form == PS_FORM_LACKEY && to_form == FORM_PGS) {
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT,
+			    "%s: a recorded program is no script (--to text prints it)", from[0]);
+		return false;
+	}
+	if (form != PS_FORM_LACKEY) {
+		*ret_reader = ps_trace_reader_open(from[0], error);
+		return *ret_reader != NULL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(from[i], "-") && access(from[i], R_OK)) {
+			g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot open: %s", from[i],
+				    g_strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool same_file(const char *from, const char *to)
 {
 	struct stat a, b;
@@ -190,6 +211,7 @@ int cmd_convert(int argc, char **argv)
 		  "What to make: pgt, text or pgs (default: by the name of OUT)", "FORM" },
 		{ 0 },
 	};
+	struct ps_trace_reader *r;
 	GError *error = NULL;
 	enum ps_trace_form form;
 	enum form to_form;
@@ -230,22 +252,28 @@ int cmd_convert(int argc, char **argv)
 	if (!error && (o.fetches || o.fold) && form != PS_FORM_LACKEY)
 		return cmd_misused("--fetches and --fold are for lackey output; '%s' is a %s", argv[1],
 				   ps_trace_form_word(form));
-	if (error) {
+	if (to_form == FORM_PGT && !strcmp(to, "-") && isatty(STDOUT_FILENO))
+		return cmd_misused("a binary trace is not for a terminal");
+	if (error || !open_input(argv + 1, n, form, to_form, &r, &error)) {
 		status = cmd_fail("%s", error->message);
 		g_error_free(error);
 		return status;
 	}
 	fd = strcmp(to, "-") ? open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : STDOUT_FILENO;
-	if (fd < 0)
-		return cmd_fail("%s: cannot create: %s", to, g_strerror(errno));
-	if (fd == STDOUT_FILENO && to_form == FORM_PGT && isatty(fd))
-		return cmd_misused("a binary trace is not for a terminal");
+	if (fd < 0) {
+		status = cmd_fail("%s: cannot create: %s", to, g_strerror(errno));
+		ps_trace_reader_free(r);
+		return status;
+	}
 	if (fd == STDOUT_FILENO)
 		to = "standard output";
-	if (form == PS_FORM_LACKEY && to_form == FORM_TEXT)
+	if (r)
+		ok = convert(&o, r, to_form, fd, to, &error);
+	else if (to_form == FORM_TEXT)
 		ok = import_to_text(&o, argv + 1, n, fd, to, &error);
 	else
-		ok = convert(&o, argv + 1, n, form, to_form, fd, to, &error);
+		ok = import(&o, argv + 1, n, fd, to, &error);
+	ps_trace_reader_free(r);
 	if (fd != STDOUT_FILENO && close(fd) && ok) {
 		ok = false;
 		g_set_error(&error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot write: %s", to, g_strerror(errno));

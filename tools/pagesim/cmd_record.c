@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <pagesim/trace_record.h>
@@ -89,6 +90,10 @@ static int record(char **argv, const char *out, gboolean fetches, int fold, bool
 	lackey_settings.command = command;
 	lackey = ps_lackey_new(w, &lackey_settings);
 	g_free(command);
+	if (!lackey) {
+		status = cmd_fail("%s: out of memory", out);
+		goto out_close;
+	}
 	ok = ps_record(lackey, &settings, &status, &error);
 	ps_lackey_finish(lackey);
 	clear_progress(&progress);
@@ -112,10 +117,33 @@ out_close:
 	return status;
 }
 
+/*
+ * Where the trace grows: beside @out, whose name it gets at the end, so that a program that cannot be run does not cost the
+ * recording of before. Return: to be freed; @out itself when that is a pipe or a device.
+ */
+static char *growing_name(const char *out)
+{
+	struct stat there;
+
+	return !stat(out, &there) && !S_ISREG(there.st_mode) ? g_strdup(out) : g_strconcat(out, ".part", NULL);
+}
+
+/* The recording is over. Return: @status, or what went wrong. */
+static int settle(const char *growing, const char *out, bool kept, int status)
+{
+	if (!strcmp(growing, out))
+		return status;
+	if (!kept)
+		unlink(growing);
+	else if (rename(growing, out))
+		return cmd_fail("%s: cannot rename to %s: %s", growing, out, g_strerror(errno));
+	return status;
+}
+
 int cmd_record(int argc, char **argv)
 {
 	gboolean fetches = FALSE;
-	char *out = NULL;
+	char *out = NULL, *growing;
 	gint fold = 0;
 	const GOptionEntry entries[] = {
 		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &out, "Where to write the trace (default: PROGRAM.pgt)",
@@ -146,9 +174,10 @@ int cmd_record(int argc, char **argv)
 		out = g_strconcat(base, ".pgt", NULL);
 		g_free(base);
 	}
-	status = record(argv + 1, out, fetches, fold, &kept);
-	if (!kept)
-		unlink(out);
+	growing = growing_name(out);
+	status = record(argv + 1, growing, fetches, fold, &kept);
+	status = settle(growing, out, kept, status);
+	g_free(growing);
 	g_free(out);
 	return status;
 }
