@@ -266,6 +266,7 @@ struct page_tables {
 	u32 asid;                     /* tags TLB entries; unique among the machine's address spaces */
 	u8 bits;                      /* index bits a level */
 	struct ps_cpumask cpumask;    /* CPUs that may hold translations of this address space; atomic bits */
+	atomic_t flush_batched;       /* flushes put off so far, and up to where they are done: see tlbflush.c */
 	atomic_long_t nr_ptes;        /* tables of PTEs, those deposited behind huge PMDs included */
 	atomic_long_t nr_pmds;
 	atomic_long_t nr_puds;

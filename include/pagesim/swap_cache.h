@@ -74,6 +74,12 @@ void free_swap_cache(struct page *page);
 /** Drops a reference, and the slot with it if that may have been the last use. Fidelity: exact. */
 void free_page_and_swap_cache(struct page *page);
 
+/**
+ * Takes every page out of the swap cache whose slot has no other user: reclaim had begun with it when its last mapping went,
+ * and somebody held it. Context: may sleep. Fidelity: exact, the end of try_to_unuse().
+ */
+void free_unused_swap_cache(struct ps_swap *swap);
+
 /** Base pages of the swap cache on a node (NUMA_NO_NODE: all) that are under writeback. For recounts: nobody else runs. */
 long swap_cache_writeback(struct ps_machine *machine, nid_t nid);
 

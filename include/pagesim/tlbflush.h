@@ -67,6 +67,12 @@ void tlb_batch_add(struct tlb_batch *batch, struct page_tables *pt, bool writabl
  * Context: before any page concerned is read, written or freed. Fidelity: exact, try_to_unmap_flush().
  */
 void tlb_batch_flush(struct tlb_batch *batch);
+/**
+ * Does now what a batch of somebody else has put off for this address space, if anything: who is about to take or narrow
+ * entries finds some gone already, would flush nothing for them, and a CPU could go on using what it remembers.
+ * Context: the lock of the entries is held. Fidelity: exact, flush_tlb_batched_pending.
+ */
+void flush_tlb_batched_pending(struct page_tables *pt);
 
 #ifdef __cplusplus
 }

@@ -121,7 +121,7 @@ extern "C" {
 	X(PGLAZYFREE, pglazyfree, 0)                                                                        \
 	X(PGFAULT, pgfault, 0)                                                                              \
 	X(PGMAJFAULT, pgmajfault, 0)                                                                        \
-	X(PGLAZYFREED, pglazyfreed, PS_VMSTAT_UNMOVED)                                                      \
+	X(PGLAZYFREED, pglazyfreed, 0)                                                                      \
 	X(PGREFILL, pgrefill, 0)                                                                            \
 	X(PGREUSE, pgreuse, 0)                                                                              \
 	X(PGSTEAL_KSWAPD, pgsteal_kswapd, PS_VMSTAT_WATCHED)                                                \

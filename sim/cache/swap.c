@@ -27,6 +27,7 @@
 #include <pagesim/machine.h>
 #include <pagesim/page_lock.h>
 #include <pagesim/page_ref.h>
+#include <pagesim/rcu.h>
 #include <pagesim/runtime.h>
 #include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
@@ -113,8 +114,11 @@ void ps_swap_destroy(struct ps_machine *machine)
 	if (!swap)
 		return;
 	ps_swap_complete(swap, 0);
+	free_unused_swap_cache(swap);
 	if (swap->map)
 		ps_swap_remove(machine);
+	/* The nodes of the cache are freed behind readers' backs. */
+	rcu_barrier();
 	machine->swap = NULL;
 	ps_free(swap);
 }

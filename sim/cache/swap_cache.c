@@ -211,6 +211,23 @@ void free_page_and_swap_cache(struct page *page)
 	put_page(page);
 }
 
+void free_unused_swap_cache(struct ps_swap *swap)
+{
+	u64 slot = 0;
+
+	while (swap->map && (slot = swap_next_used(swap, slot))) {
+		struct page *page = lookup_swap_cache(swp_entry(0, slot));
+
+		if (!page)
+			continue;
+		lock_page(page);
+		wait_on_page_writeback(page);
+		try_to_free_swap(page);
+		unlock_page(page);
+		put_page(page);
+	}
+}
+
 long swap_cache_writeback(struct ps_machine *machine, nid_t nid)
 {
 	const struct ps_swap *swap = machine->swap;

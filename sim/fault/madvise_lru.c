@@ -23,6 +23,7 @@
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
 #include <pagesim/swap_cache.h>
+#include <pagesim/tlbflush.h>
 
 #include "fault/vm_fault.h"
 
@@ -143,6 +144,7 @@ static void advise_ptes(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 en
 	if (!pmd_table(pmdp_get(pmd)))
 		return;
 	ptep = pte_offset_map_lock(pt, pmd, addr, &ptl);
+	flush_tlb_batched_pending(pt);
 	while (addr < end) {
 		struct page *page = vm_normal_page(*ptep);
 

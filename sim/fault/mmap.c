@@ -24,6 +24,7 @@
 #include <pagesim/mempolicy.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/tlbflush.h>
 #include <pagesim/zap.h>
 
 #include "fault/vm_fault.h"
@@ -510,6 +511,7 @@ static void move_ptes(struct vm_area_struct *vma, pmd_t *old_pmd, u64 old_addr, 
 	new_ptl = pte_lockptr(pt, *new_pmd);
 	if (new_ptl != old_ptl)
 		spin_lock_nested(new_ptl, 1);
+	flush_tlb_batched_pending(pt);
 	for (; old_addr < old_end; old_addr += PAGE_SIZE, old_pte++, new_pte++) {
 		pte_t pte;
 

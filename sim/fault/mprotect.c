@@ -18,6 +18,7 @@
 #include <pagesim/page_ref.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/tlbflush.h>
 #include <pagesim/vmstat.h>
 
 #include "fault/vm_fault.h"
@@ -68,6 +69,7 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 	spinlock_t *ptl;
 	pte_t *ptep = pte_offset_map_lock(pt, pmd, addr, &ptl);
 
+	flush_tlb_batched_pending(pt);
 	for (; addr < end; addr += PAGE_SIZE, ptep++) {
 		pte_t old = ptep_get(ptep), entry;
 

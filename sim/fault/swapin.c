@@ -207,8 +207,9 @@ void swapin_willneed(struct vm_area_struct *vma, u64 start, u64 end)
 	pmd_t *pmd;
 
 	if (vma->vm_mapping) {
+		/* 6.1 counts the page behind the range in. */
 		shmem_swapin_readahead(vma->vm_mapping->host, linear_page_index(vma, start),
-				       linear_page_index(vma, start) + ((end - start) >> PAGE_SHIFT), alloc_by_task,
+				       linear_page_index(vma, start) + ((end - start) >> PAGE_SHIFT) + 1, alloc_by_task,
 				       NULL);
 		return;
 	}
@@ -332,24 +333,6 @@ static struct mm_struct *next_mm(struct ps_mms *mms, struct mm_struct *mm)
 	return next;
 }
 
-/* What nobody maps but the cache still keeps. */
-static void unuse_cached(struct ps_swap *swap)
-{
-	u64 slot = 0;
-
-	while ((slot = swap_next_used(swap, slot))) {
-		struct page *page = lookup_swap_cache(swp_entry(0, slot));
-
-		if (!page)
-			continue;
-		lock_page(page);
-		wait_on_page_writeback(page);
-		try_to_free_swap(page);
-		unlock_page(page);
-		put_page(page);
-	}
-}
-
 static int try_to_unuse(struct ps_swap *swap)
 {
 	struct ps_machine *machine = swap->machine;
@@ -369,7 +352,7 @@ static int try_to_unuse(struct ps_swap *swap)
 		mm = NULL;
 		if (error)
 			return error;
-		unuse_cached(swap);
+		free_unused_swap_cache(swap);
 		cond_resched();
 	}
 	return 0;

@@ -2,6 +2,7 @@
 /*
  * Unmapping ranges: PTEs, huge PMDs, migration entries; see zap.h for the order of steps.
  */
+#include <pagesim/tlbflush.h>
 #include <pagesim/zap.h>
 
 #include <pagesim/address_space.h>
@@ -96,6 +97,7 @@ static u64 zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd
 	pte_t *pte;
 
 	pte = pte_offset_map_lock(&mm->pt, pmd, addr, &ptl);
+	flush_tlb_batched_pending(&mm->pt);
 	for (; addr < end && !full; addr += PAGE_SIZE, pte++) {
 		pte_t entry = *pte;
 		struct page *page;

@@ -174,6 +174,7 @@ int page_tables_init(struct page_tables *pt, struct page_table_pool *pool, u32 a
 	pt->pool = pool;
 	pt->bits = (u8)pool->bits;
 	pt->asid = asid;
+	atomic_set(&pt->flush_batched, 0);
 	spin_lock_init(&pt->page_table_lock, PAGE_TABLE_LOCK);
 	pt->pgd = table_alloc(pool, PAGE_TABLE_LOCK);
 	return pt->pgd ? 0 : -ENOMEM;

@@ -4,6 +4,7 @@
  */
 #include <pagesim/tlbflush.h>
 
+#include <pagesim/atomic.h>
 #include <pagesim/barrier.h>
 #include <pagesim/bitops.h>
 #include <pagesim/machine.h>
@@ -66,11 +67,46 @@ void flush_tlb_fix_spurious_fault(struct page_tables *pt, u64 addr)
 	spin_unlock(&cpu->mmu_lock);
 }
 
+/*
+ * flush_batched counts in its lower half the flushes that were put off, in its upper half how many of them somebody has made
+ * up for; both wrap. A batch flushes without saying so here, so the first who asks afterwards flushes once more than needed.
+ */
+#define FLUSHED_SHIFT 16
+#define PENDING_MASK  0x7fff
+
+static void set_flush_pending(struct page_tables *pt)
+{
+	int old = atomic_read(&pt->flush_batched), seen;
+
+	for (;; old = seen) {
+		int pending = (old + 1) & PENDING_MASK;
+
+		/* Equal halves mean that nothing is put off. */
+		if (pending == old >> FLUSHED_SHIFT)
+			pending = (pending + 1) & PENDING_MASK;
+		seen = atomic_cmpxchg(&pt->flush_batched, old, (old & ~PENDING_MASK) | pending);
+		if (seen == old)
+			return;
+	}
+}
+
+void flush_tlb_batched_pending(struct page_tables *pt)
+{
+	int old = atomic_read(&pt->flush_batched), pending = old & PENDING_MASK;
+
+	if (pending == old >> FLUSHED_SHIFT)
+		return;
+	flush_tlb_mm(pt);
+	/* If more was put off in between, that is still to be done. */
+	atomic_cmpxchg(&pt->flush_batched, old, pending | pending << FLUSHED_SHIFT);
+}
+
 void tlb_batch_add(struct tlb_batch *batch, struct page_tables *pt, bool writable)
 {
 	add_cpus(&batch->cpus, pt);
 	batch->pending = true;
 	batch->writable |= writable;
+	set_flush_pending(pt);
 }
 
 void tlb_batch_flush(struct tlb_batch *batch)

@@ -139,6 +139,40 @@ static void a_reference_keeps_the_page_a_pin_the_mapping(void **state)
 	close_sound(t);
 }
 
+/*
+ * 1. a page is held, and its mapping goes   2. reclaim gives it a slot, and must leave it   3. the hold goes
+ * Expect the page to stay in the swap cache with a slot nobody else uses, until reclaim comes again, or swapoff, or the end.
+ */
+static void a_page_held_beyond_its_mapping_keeps_a_slot_for_a_while(void **state)
+{
+	int how;
+
+	(void)state;
+	for (how = 0; how < 3; how++) {
+		struct tiers *t = open_with_swap(16);
+		struct page *page;
+
+		map_anon(BASE, 1);
+		assert_int_equal(fill(BASE, 1), 1);
+		assert_int_equal(get_user_pages(current->mm, BASE, 1, FOLL_GET, &page), 1);
+		assert_int_equal(do_madvise(current->mm, BASE, PAGE_SIZE, PS_MADV_DONTNEED), 0);
+		lru_add_drain_all();
+		ps_reclaim_node(0, 1);
+		assert_true(PageSwapCache(page) && !page_swapped(page));
+		assert_int_equal(total_swap_pages() - get_nr_swap_pages(), 1);
+		put_user_page(page, FOLL_GET, false);
+		expect_sound_world(t);
+		assert_int_equal(total_swap_pages() - get_nr_swap_pages(), 1);
+		if (how == 0)
+			ps_reclaim_node(0, 1);
+		else if (how == 1)
+			assert_int_equal(ps_swapoff(t->world->machine), 0);
+		if (how < 2)
+			assert_int_equal(total_swap_pages() - get_nr_swap_pages(), 0);
+		close_sound(t);
+	}
+}
+
 /* A huge page goes whole if there is a free cluster, in pieces if there is not, and if there is no swap it is split all the
  * same: 6.1 notices late. */
 static void a_huge_page_goes_whole_or_in_pieces(void **state)
@@ -516,6 +550,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pageout_takes_what_is_ours_alone),
 		cmocka_unit_test(a_reference_keeps_the_page_a_pin_the_mapping),
+		cmocka_unit_test(a_page_held_beyond_its_mapping_keeps_a_slot_for_a_while),
 		cmocka_unit_test(a_huge_page_goes_whole_or_in_pieces),
 		cmocka_unit_test(a_page_in_the_swap_cache_moves_with_its_slot),
 		cmocka_unit_test(a_huge_page_in_the_swap_cache_can_be_split),

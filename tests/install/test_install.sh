@@ -45,6 +45,15 @@ for command in $("$tree/bin/pagesim" --help | sed '1,/^Commands:/d' | awk '{prin
 	grep -q "pagesim $command" "$tree/share/man/man1/pagesim.1" || die "the manual does not speak of $command"
 done
 
+oracle=$(find "$tree" -path '*/pagesim/oracle')
+if [ -n "$oracle" ]; then
+	say "the oracle is there, finds its own programs, and pagesim finds it"
+	"$oracle" --help >/dev/null
+	echo 'A start' >"$scratch/one.pgs"
+	said=$("$tree/bin/pagesim" verify --on-linux --kernel "$scratch/no-kernel" "$scratch/one.pgs" 2>&1) && die "verify took no kernel for one"
+	printf '%s\n' "$said" | grep -qE '^oracle: .*(no such kernel|must be installed first)' || die "verify --on-linux says: $said"
+fi
+
 pc=$(find "$tree" -name pagesim.pc)
 if [ -z "$pc" ]; then
 	# A tree without any layer yet has no library.

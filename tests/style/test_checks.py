@@ -557,6 +557,15 @@ class Deps(unittest.TestCase):
         self.set_absent("clang")
         self.assertEqual((self.run_deps("build").returncode, self.calls()), (0, []))
 
+    def test_what_only_the_oracle_needs_is_installed_when_it_is_asked_for(self):
+        self.set_absent("qemu-system-x86", "clang")
+        self.run_deps("build")
+        self.assertEqual(self.calls(), [])
+        self.run_deps()
+        self.assertEqual([call.split()[-1] for call in self.calls()], ["clang"])
+        self.assertEqual(self.run_deps("oracle").returncode, 0)
+        self.assertRegex(self.calls()[-1], r" install -y .* qemu-system-x86$")
+
     def test_empty_package_lists_of_a_fresh_machine_are_fetched(self):
         self.set_absent("meson")
         open(os.path.join(self.bin, "lists-empty"), "w").close()
