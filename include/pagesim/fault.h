@@ -80,6 +80,12 @@ struct ps_faults {
 	enum thp_defrag thp_defrag;
 	bool no_zero_page; /* transparent_hugepage/use_zero_page = 0 */
 	struct numa_hooks numa;
+	/**
+	 * Before a long-term pin: moves what is in ZONE_MOVABLE out. NULL: pages stay. Set by the engines.
+	 * Context: mmap_lock; the pages are pinned with these FOLL_*. Return: 0: the pins stay; -EAGAIN: they are dropped,
+	 * pin again; -ENOMEM: they are dropped.
+	 */
+	int (*migrate_movable)(unsigned long nr, struct page **pages, unsigned int flags);
 	unsigned int numa_balancing;  /* 0, or OR of NUMA_BALANCING_* */
 	u64 count[PS_NR_FAULT_KINDS]; /* relaxed atomics */
 	/* These two have no lock: who changes them looks at them again after sleeping, and not at a schedule point between. */

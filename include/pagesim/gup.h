@@ -38,10 +38,10 @@ int follow_page(struct vm_area_struct *vma, u64 addr, unsigned int flags, struct
  * Gets or pins the pages of nr addresses from addr on, faulting them in.
  * @flags: FOLL_GET or FOLL_PIN, FOLL_WRITE, FOLL_LONGTERM.
  * Context: takes mmap_lock for reading; may sleep.
- * Return: how many pages were got (pages[] filled so far), or the error if that is none: -EFAULT, -ENOMEM. A long-term pin
+ * Return: how many pages were got (pages[] filled so far), or the error if that is none: -EFAULT, -ENOMEM. With FOLL_LONGTERM
+ * pages of ZONE_MOVABLE are migrated out of it first; -ENOMEM, and none pinned, if one does not move. A long-term pin
  * of a disk file is for the caller to refuse, as io_uring does.
- * Fidelity: simplified, pin_user_pages() and get_user_pages(): always the slow way; and before a long-term pin pages are not
- * moved out of ZONE_MOVABLE.
+ * Fidelity: simplified, pin_user_pages() and get_user_pages(): always the slow way.
  */
 long get_user_pages(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned int flags, struct page **pages);
 /** Drops what get_user_pages gave. @dirty: the holder wrote. */

@@ -64,8 +64,9 @@ const char *ps_time_class_name(enum ps_time_class tc);
 #define TASK_DEAD            4
 
 /* What a task is about; written by the task itself. Numbers are Linux's. */
-#define PF_MEMALLOC 0x00000800u /* frees memory: must not reclaim to get some */
-#define PF_KSWAPD   0x00020000u /* is a kswapd */
+#define PF_MEMALLOC     0x00000800u /* frees memory: must not reclaim to get some */
+#define PF_KSWAPD       0x00020000u /* is a kswapd */
+#define PF_MEMALLOC_PIN 0x10000000u /* what it allocates will be pinned for long: nothing of ZONE_MOVABLE */
 
 /* Who wants to hear of this task's steps; 0 is the fast path everywhere. */
 #define PS_HOOK_POINT 1u /* a listener hears schedule points (sched_point.h) */

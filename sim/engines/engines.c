@@ -8,9 +8,12 @@
 
 #include <pagesim/alloc.h>
 #include <pagesim/balloon.h>
+#include <pagesim/fault.h>
 #include <pagesim/inode.h>
 #include <pagesim/machine.h>
 #include <pagesim/split.h>
+
+#include "engines/longterm_pin.h"
 
 static const struct migrate_recipe generations[] = {
 	{ .name = "6.1",
@@ -72,6 +75,8 @@ int ps_engines_init(struct ps_machine *machine)
 	machine->engines->recipe = ps_generation_find(NULL);
 	if (machine->files)
 		machine->files->hooks.split_page = hook_split_page;
+	if (machine->faults)
+		machine->faults->migrate_movable = check_and_migrate_movable_pages;
 	return 0;
 }
 

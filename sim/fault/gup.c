@@ -146,12 +146,12 @@ static int check_vma(const struct vm_area_struct *vma, unsigned int flags)
 	return 0;
 }
 
-long get_user_pages(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned int flags, struct page **pages)
+/* Context: mmap_lock. */
+static long __get_user_pages(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned int flags, struct page **pages)
 {
 	unsigned long got = 0;
 	int error = 0;
 
-	mmap_read_lock(mm);
 	while (got < nr) {
 		struct vm_area_struct *vma = vma_lookup(mm, addr);
 		struct page *page = NULL;
@@ -179,8 +179,39 @@ long get_user_pages(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned i
 		if (error)
 			break;
 	}
-	mmap_read_unlock(mm);
 	return got ? (long)got : error;
+}
+
+/* Pins that may last. Context: mmap_lock. Fidelity: exact, __gup_longterm_locked(). */
+static long gup_longterm(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned int flags, struct page **pages)
+{
+	struct ps_faults *faults = mm->machine->faults;
+	u32 before = current->flags & PF_MEMALLOC_PIN;
+	int error = 0;
+	long got;
+
+	current->flags |= PF_MEMALLOC_PIN;
+	do {
+		/* A page that somebody else moves is here again soon: let him. */
+		cond_resched();
+		got = __get_user_pages(mm, addr, nr, flags, pages);
+		if (got <= 0 || !faults->migrate_movable)
+			break;
+		error = faults->migrate_movable((unsigned long)got, pages, flags);
+	} while (error == -EAGAIN);
+	current->flags = (current->flags & ~PF_MEMALLOC_PIN) | before;
+	return error ? error : got;
+}
+
+long get_user_pages(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned int flags, struct page **pages)
+{
+	long got;
+
+	mmap_read_lock(mm);
+	got = flags & FOLL_LONGTERM ? gup_longterm(mm, addr, nr, flags, pages)
+				    : __get_user_pages(mm, addr, nr, flags, pages);
+	mmap_read_unlock(mm);
+	return got;
 }
 
 void put_user_page(struct page *page, unsigned int flags, bool dirty)

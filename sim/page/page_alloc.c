@@ -725,6 +725,8 @@ struct page *__alloc_pages(gfp_t gfp, unsigned int order, nid_t preferred_nid, c
 		return NULL;
 	if (gfp & __GFP_DIRECT_RECLAIM)
 		might_sleep();
+	if (unlikely(ps_current->flags & PF_MEMALLOC_PIN))
+		gfp &= ~(gfp_t)__GFP_MOVABLE;
 	rq.ac.gfp = gfp;
 	rq.ac.order = order;
 	rq.ac.preferred_nid = preferred_nid;
