@@ -71,10 +71,18 @@ struct numa_hooks {
 	void (*faulted)(struct mm_struct *mm, nid_t nid, unsigned int pages, bool moved, bool failed);
 };
 
+/** What khugepaged tolerates in one huge page's worth of memory, in base pages: /sys/.../transparent_hugepage/khugepaged. */
+struct khugepaged_limits {
+	unsigned int max_ptes_none;   /* holes; all but one at first */
+	unsigned int max_ptes_swap;   /* in swap; an eighth at first */
+	unsigned int max_ptes_shared; /* that others map too; half at first */
+};
+
 /** Settings and counts of one machine's fault handling; in machine->faults. */
 struct ps_faults {
 	enum thp_mode thp_enabled;
 	enum thp_defrag thp_defrag;
+	struct khugepaged_limits khugepaged;
 	bool no_zero_page; /* transparent_hugepage/use_zero_page = 0 */
 	struct numa_hooks numa;
 	unsigned int numa_balancing; /* 0, or OR of NUMA_BALANCING_* */
@@ -121,8 +129,13 @@ void ps_vma_page_source(struct vm_area_struct *vma, struct ps_page_source *ret_s
 int populate_vma_page_range(struct vm_area_struct *vma, u64 start, u64 end);
 int mm_populate(struct mm_struct *mm, u64 start, u64 len);
 
-/** May this VMA have a huge page at addr at all, and do the settings want one? (hugepage_vma_check) */
-bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault);
+/**
+ * May this VMA have huge pages at all?
+ * @in_fault: asked by a fault, which looks at its address itself; else by who collapses.
+ * @enforce_sysfs: and do the settings want them? Who asks for a collapse in so many words is not bound by them.
+ * Fidelity: exact, hugepage_vma_check().
+ */
+bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault, bool enforce_sysfs);
 /** Does the huge page around addr lie within the VMA and its file offset agree? */
 bool transhuge_vma_suitable(const struct vm_area_struct *vma, u64 addr);
 

@@ -61,8 +61,9 @@ enum ps_madvice {
 	PS_MADV_DOFORK,
 	PS_MADV_COLD,
 	PS_MADV_FREE,
+	PS_MADV_COLLAPSE,
 };
-/** Return: 0; -EINVAL; -ENOMEM (a hole in the range; the rest is advised); -EFAULT. */
+/** Return: 0; -EINVAL; -ENOMEM (a hole in the range; the rest is advised); -EFAULT; -EAGAIN (collapse). */
 int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice);
 /** mlock and munlock. Return: 0; -ENOMEM (a hole, or memory could not be faulted in); -EINVAL. */
 int do_mlock(struct mm_struct *mm, u64 start, u64 len);

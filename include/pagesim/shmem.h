@@ -20,7 +20,7 @@ extern "C" {
 /** What the caller wants where nothing is. Fidelity: exact. */
 enum sgp_type {
 	SGP_READ,    /* NULL for a hole: do not exceed i_size, do not allocate */
-	SGP_NOALLOC, /* as READ, but a hole is an error */
+	SGP_NOALLOC, /* as READ, but a hole is an error; another page's lock may be held */
 	SGP_CACHE,   /* allocate, zeroed; not beyond i_size */
 	SGP_WRITE,   /* allocate; may exceed i_size; the caller fills it */
 	SGP_FALLOC,  /* as WRITE, page stays not uptodate */

@@ -163,7 +163,8 @@ repeat:
 	added = false;
 	if (sgp <= SGP_CACHE && index >= i_size_pages(inode))
 		return -EINVAL;
-	page = pagecache_get_page(mapping, index, FGP_LOCK | FGP_HEAD, 0, NULL);
+	/* Who only wants what is there may be collapsing the file, and holds the lock of the page that takes its place. */
+	page = pagecache_get_page(mapping, index, FGP_LOCK | FGP_HEAD | (sgp == SGP_NOALLOC ? FGP_NESTED : 0), 0, NULL);
 	if (page) {
 		if (sgp == SGP_WRITE)
 			mark_page_accessed(page);

@@ -6,6 +6,7 @@
 #include <pagesim/mmap.h>
 
 #include <pagesim/address_space.h>
+#include <pagesim/collapse.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
 #include <pagesim/machine.h>
@@ -103,6 +104,8 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 	case PS_MADV_FREE:
 	case PS_MADV_COLD:
 		return madvise_lru(vma, start, end, advice == PS_MADV_FREE);
+	case PS_MADV_COLLAPSE:
+		return madvise_collapse(vma, start, end);
 	case PS_MADV_POPULATE_READ:
 	case PS_MADV_POPULATE_WRITE:
 		return populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);

@@ -30,6 +30,12 @@ vm_fault_t handle_mm_fault_until_present(struct vm_area_struct *vma, u64 addr, u
 /** Is the address mapped such that an access needs no fault? */
 bool mapped_for(const struct vm_area_struct *vma, u64 addr, unsigned int flags);
 
+/**
+ * Maps a huge page of the cache whole, if it fits; the caller's reference becomes the mapping's.
+ * Return: 0; VM_FAULT_FALLBACK: small entries must do. Context: the page is locked and referenced.
+ */
+vm_fault_t do_set_pmd(struct vm_fault *vmf, struct page *page);
+
 nid_t numa_migrate_prep(struct page *page, struct vm_area_struct *vma, u64 addr, nid_t page_nid);
 void task_numa_fault(struct mm_struct *mm, nid_t nid, unsigned int pages, bool moved, bool failed);
 

@@ -474,6 +474,7 @@ static const struct {
 	{ PS_ADVICE_DOFORK, PS_MADV_DOFORK },
 	{ PS_ADVICE_COLD, PS_MADV_COLD },
 	{ PS_ADVICE_FREE, PS_MADV_FREE },
+	{ PS_ADVICE_COLLAPSE, PS_MADV_COLLAPSE },
 };
 
 struct madvise_arg {
