@@ -15,6 +15,7 @@
 #define PAGESIM_FAULT_H
 
 #include <pagesim/mm.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -89,6 +90,7 @@ struct ps_faults {
 	u64 count[PS_NR_FAULT_KINDS];
 	struct page *huge_zero_page; /* NULL until somebody reads untouched huge memory */
 	long huge_zero_users;        /* address spaces that use it */
+	struct shrinker huge_zero_shrinker;
 };
 #define NUMA_BALANCING_NORMAL         1u
 #define NUMA_BALANCING_MEMORY_TIERING 2u

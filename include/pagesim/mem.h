@@ -11,6 +11,7 @@
 #include <pagesim/contents.h>
 #include <pagesim/mmzone.h>
 #include <pagesim/gfp.h>
+#include <pagesim/rwsem.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -93,6 +94,10 @@ struct ps_mem {
 	struct lru_batches *batches;
 	/** Contents `bytes`: the memory behind the frames of each node; contents.c. */
 	struct ps_arena *frames[MAX_NUMNODES];
+	/** Who can give memory up that is on no list (shrinker.h). */
+	struct list_head shrinkers;
+	/** Class SHRINKER_RWSEM. */
+	struct rw_semaphore shrinker_rwsem;
 	/** The shared page of zeroes; see ps_zero_page(). */
 	struct page *zero_page;
 };

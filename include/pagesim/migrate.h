@@ -19,6 +19,7 @@
 #include <pagesim/list.h>
 #include <pagesim/migrate_mode.h>
 #include <pagesim/nodemask.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -53,6 +54,7 @@ struct ps_engines {
 	const struct migrate_recipe *recipe;
 	u64 moved_bytes; /* contents copied */
 	u64 failed[16];  /* pages given up, by ps_migrate_failure */
+	struct shrinker deferred_split_shrinker;
 };
 
 /** Why a page did not move; the report's breakdown of pgmigrate_fail. Units: base pages. */

@@ -53,6 +53,12 @@ int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum s
  */
 int shmem_add_to_page_cache(struct page *page, struct address_space *mapping, pgoff_t index, void *expected, gfp_t gfp);
 
+/** Registers the shrinker of huge pages that reach beyond the end of their file. Context: setup. */
+void shmem_sb_init(struct shmem_sb *sb, const char *name);
+void shmem_sb_destroy(struct shmem_sb *sb);
+/** The inode goes away: nothing of it is left to shrink. */
+void shmem_forget_shrinkable(struct inode *inode);
+
 /** True for pages of this kind of file. */
 bool shmem_mapping(const struct address_space *mapping);
 

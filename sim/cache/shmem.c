@@ -15,9 +15,12 @@
  * The size is looked at twice: before anything, and after the page was added, because truncation may have come between;
  * who adds a page beyond the end takes it out again.
  *
- * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd, and no list of huge pages that
- * stick out beyond the end of their file (the unused-huge shrinker). Swap entries in the index are the swap layer's to
- * add.
+ * Files whose last huge page reached beyond their end when it was made are on a list; a shrinker splits those pages, and what
+ * lies beyond the end goes.
+ *
+ * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd; that shrinker's objects share its
+ * calls with the file system's cached names and inodes, which are not modelled. Swap entries in the index are the swap
+ * layer's to add.
  */
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
@@ -149,6 +152,153 @@ static struct page *shmem_alloc_page(struct inode *inode, pgoff_t index, unsigne
 	return page;
 }
 
+/* ---- huge pages that reach beyond the end of their file ---- */
+
+static struct shmem_sb *shmem_sb_of(struct inode *inode)
+{
+	return inode->anon ? &inode->files->anon : &inode->files->tmpfs;
+}
+
+/* Context: the page was just added, and is locked. */
+static void note_shrinkable(struct inode *inode, struct page *page)
+{
+	struct shmem_sb *sb = shmem_sb_of(inode);
+
+	if (!PageHead(page) || i_size_pages(inode) >= page->index + compound_nr(page) - 1)
+		return;
+	spin_lock(&sb->shrinklist_lock);
+	if (list_empty(&inode->shrinklist)) {
+		list_add_tail(&inode->shrinklist, &sb->shrinklist);
+		WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len + 1);
+	}
+	spin_unlock(&sb->shrinklist_lock);
+}
+
+void shmem_forget_shrinkable(struct inode *inode)
+{
+	struct shmem_sb *sb = shmem_sb_of(inode);
+
+	spin_lock(&sb->shrinklist_lock);
+	if (!list_empty(&inode->shrinklist)) {
+		list_del_init(&inode->shrinklist);
+		WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len - 1);
+	}
+	spin_unlock(&sb->shrinklist_lock);
+}
+
+/*
+ * Takes up to nr inodes off the list, each with a reference: those with something to gain to `list`, the others to `done`.
+ */
+static void take_shrinkable(struct shmem_sb *sb, unsigned long nr, struct list_head *list, struct list_head *done)
+{
+	struct inode *inode, *next;
+
+	spin_lock(&sb->shrinklist_lock);
+	list_for_each_entry_safe(inode, next, &sb->shrinklist, shrinklist) {
+		if (!atomic_inc_not_zero(&inode->i_count))
+			list_del_init(&inode->shrinklist); /* about to be evicted */
+		else
+			list_move(&inode->shrinklist, i_size_pages(inode) % HPAGE_PMD_NR ? list : done);
+		WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len - 1);
+		if (!--nr)
+			break;
+	}
+	spin_unlock(&sb->shrinklist_lock);
+}
+
+/* Splits the huge page across the inode's end. Return: 0; -ENOENT: there is none; -EAGAIN: not now. */
+static int split_last_page(struct inode *inode)
+{
+	const struct ps_cache_hooks *hooks = &inode->files->hooks;
+	pgoff_t index = i_size_read(inode) >> PAGE_SHIFT >> HPAGE_PMD_ORDER << HPAGE_PMD_ORDER;
+	struct page *page = pagecache_get_page(inode->i_mapping, index, FGP_HEAD, 0, NULL);
+	int error = -ENOENT;
+
+	if (!page)
+		return error;
+	if (PageHead(page)) {
+		/* Whoever reclaims may hold any lock: it does not wait for this one. */
+		error = -EAGAIN;
+		if (trylock_page(page)) {
+			if (hooks->split_page && !hooks->split_page(page))
+				error = 0;
+			unlock_page(page);
+		}
+	}
+	put_page(page);
+	return error;
+}
+
+/* Looks at up to nr files. Return: huge pages split, or SHRINK_STOP. Fidelity: exact, shmem_unused_huge_shrink(). */
+static unsigned long shmem_unused_huge_shrink(struct shmem_sb *sb, unsigned long nr)
+{
+	struct inode *inode, *next;
+	unsigned long split = 0;
+	LIST_HEAD(list);
+	LIST_HEAD(done);
+
+	if (list_empty(&sb->shrinklist))
+		return SHRINK_STOP;
+	take_shrinkable(sb, nr, &list, &done);
+	list_for_each_entry_safe(inode, next, &done, shrinklist) {
+		list_del_init(&inode->shrinklist);
+		iput(inode);
+	}
+	list_for_each_entry_safe(inode, next, &list, shrinklist) {
+		int error = split_last_page(inode);
+
+		split += !error;
+		if (error == -EAGAIN) {
+			/* Back before the reference goes: the inode must not die on our list. */
+			spin_lock(&sb->shrinklist_lock);
+			list_move(&inode->shrinklist, &sb->shrinklist);
+			WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len + 1);
+			spin_unlock(&sb->shrinklist_lock);
+		} else {
+			list_del_init(&inode->shrinklist);
+		}
+		iput(inode);
+	}
+	return split;
+}
+
+static unsigned long shmem_sb_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	(void)sc;
+	return READ_ONCE(container_of(shrinker, struct shmem_sb, shrinker)->shrinklist_len);
+}
+
+/* As the file system's: its share of the objects asked for, and one more. */
+static unsigned long shmem_sb_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct shmem_sb *sb = container_of(shrinker, struct shmem_sb, shrinker);
+	unsigned long objects = READ_ONCE(sb->shrinklist_len), ret = 0;
+
+	if (!(sc->gfp_mask & __GFP_FS))
+		return SHRINK_STOP;
+	objects = sc->nr_to_scan * objects / (objects + 1);
+	if (objects)
+		ret = shmem_unused_huge_shrink(sb, objects + 1);
+	return ret == SHRINK_STOP ? 0 : ret;
+}
+
+void shmem_sb_init(struct shmem_sb *sb, const char *name)
+{
+	spin_lock_init(&sb->shrinklist_lock, LEAF_LOCK);
+	INIT_LIST_HEAD(&sb->shrinklist);
+	sb->shrinker.count_objects = shmem_sb_count;
+	sb->shrinker.scan_objects = shmem_sb_scan;
+	sb->shrinker.seeks = DEFAULT_SEEKS;
+	sb->shrinker.batch = 1024;
+	sb->shrinker.flags = SHRINKER_NUMA_AWARE;
+	register_shrinker(&sb->shrinker, name);
+}
+
+void shmem_sb_destroy(struct shmem_sb *sb)
+{
+	unregister_shrinker(&sb->shrinker);
+}
+
 int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum shmem_huge_hint hint,
 		   const struct ps_page_source *source, struct page **ret_page)
 {
@@ -205,6 +355,7 @@ repeat:
 	}
 	lru_cache_add(page);
 	added = true;
+	note_shrinkable(inode, page);
 	/* Fresh pages of fallocate stay not uptodate: undo can tell them. */
 	if (sgp == SGP_FALLOC)
 		sgp = SGP_WRITE;

@@ -107,11 +107,14 @@ int ps_engines_init(struct ps_machine *machine)
 	machine->engines->recipe = ps_generation_find(NULL);
 	if (machine->files)
 		machine->files->hooks.split_page = hook_split_page;
+	register_deferred_split_shrinker(&machine->engines->deferred_split_shrinker);
 	return 0;
 }
 
 void ps_engines_destroy(struct ps_machine *machine)
 {
+	if (machine->engines)
+		unregister_shrinker(&machine->engines->deferred_split_shrinker);
 	ps_free(machine->engines);
 	machine->engines = NULL;
 }

@@ -10,7 +10,7 @@
  *           b. it can be demoted: collected, and the whole collection migrated (demote_page_list)
  *           c. what could not be demoted is tried as if there were no lower tier:
  *              anonymous: stays (there is no swap); file: unmap, write if that is kswapd's turn, drop
- *    3. give up other things: huge pages waiting to be split, the huge zero page (shrink_slab)
+ *    3. give up what is on no list: the shrinkers' part (shrink_slab)
  *
  * A page off its list belongs to who took it: PG_lru is clear, page->lru is his, one reference is his.
  *
@@ -39,13 +39,12 @@
 #include <pagesim/pagemap.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/split.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 
 #include "engines/vmscan.h"
-
-#define SHRINK_BATCH 128ul
 
 static void charge_reclaim(ps_ns_t ns)
 {
@@ -750,49 +749,6 @@ static void shrink_lruvec(struct lruvec *lruvec, struct scan_control *sc)
 	age_active_anon(lruvec->pgdat, sc);
 }
 
-/* ---- things that are on no list */
-
-static unsigned long shrinker_count(enum shrinker which, nid_t nid)
-{
-	struct ps_machine *machine = this_machine();
-
-	if (which == SHRINKER_DEFERRED_SPLIT)
-		return READ_ONCE(NODE_DATA(nid)->deferred_split_queue.split_queue_len);
-	return machine->faults->huge_zero_page && !machine->faults->huge_zero_users ? HPAGE_PMD_NR : 0;
-}
-
-/* Context: may sleep. */
-static void shrink_slab(struct pglist_data *pgdat, int priority)
-{
-	struct ps_kswapd *node = node_kswapd(pgdat);
-	int which;
-
-	for (which = 0; which < NR_SHRINKERS; which++) {
-		unsigned long freeable = shrinker_count((enum shrinker)which, pgdat->node_id);
-		unsigned long put_off = node->deferred[which], delta, total, scanned = 0;
-
-		if (!freeable)
-			continue;
-		node->deferred[which] = 0;
-		/* Twice the share that is scanned of the lists: these are cheap to make again. */
-		delta = (freeable >> priority) * 2;
-		total = ps_min((put_off >> priority) + delta, 2 * freeable);
-		while (total >= SHRINK_BATCH || total >= freeable) {
-			unsigned long portion = ps_min(SHRINK_BATCH, total);
-
-			if (which == SHRINKER_DEFERRED_SPLIT)
-				deferred_split_scan(pgdat->node_id, portion);
-			else
-				shrink_huge_zero_page(this_machine());
-			count_vm_events(SLABS_SCANNED, (long)portion);
-			scanned += portion;
-			total -= portion;
-			cond_resched();
-		}
-		node->deferred[which] = ps_min(put_off + delta > scanned ? put_off + delta - scanned : 0, 2 * freeable);
-	}
-}
-
 /* ---- a node */
 
 /* For a large block: go on until there is enough around it to compact? */
@@ -833,7 +789,7 @@ void shrink_node(struct pglist_data *pgdat, struct scan_control *sc)
 		memset(&sc->nr, 0, sizeof(sc->nr));
 		prepare_scan_count(pgdat, sc);
 		shrink_lruvec(node_lruvec(pgdat), sc);
-		shrink_slab(pgdat, sc->priority);
+		shrink_slab(sc->gfp, pgdat->node_id, sc->priority);
 		reclaimable |= sc->nr_reclaimed > before;
 		if (current_is_kswapd()) {
 			if (sc->nr.writeback && sc->nr.writeback == sc->nr.taken)

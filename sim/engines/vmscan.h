@@ -9,26 +9,18 @@
 #include <pagesim/reclaim.h>
 #include <pagesim/wait.h>
 
-/* Things that are not on the LRU lists and can be given up. */
-enum shrinker {
-	SHRINKER_DEFERRED_SPLIT, /* queued huge pages */
-	SHRINKER_HUGE_ZERO,      /* the huge zero page */
-	NR_SHRINKERS,
-};
-
 /* A node's reclaim: pgdat->reclaim_private. Plain fields are hints, written by kswapd and by who wakes it. */
 struct ps_kswapd {
 	struct pglist_data *pgdat;
 	struct task_struct *task; /* NULL until the first wake-up */
 	bool making;              /* somebody is making it; atomic exchange */
 	wait_queue_head_t wait;
-	unsigned int order;                   /* wanted since it last looked */
-	int highest_zoneidx;                  /* MAX_NR_ZONES: nothing wanted */
-	int failures;                         /* rounds in a row without a page; 16: hopeless */
-	bool dirty;                           /* it met nothing but dirty pages: it may write (PGDAT_DIRTY) */
-	bool writeback;                       /* it met nothing but pages under writeback (PGDAT_WRITEBACK) */
-	unsigned long cost[2];                /* writing of anonymous and file pages, decaying; lru_lock */
-	unsigned long deferred[NR_SHRINKERS]; /* work put off by earlier scans */
+	unsigned int order;    /* wanted since it last looked */
+	int highest_zoneidx;   /* MAX_NR_ZONES: nothing wanted */
+	int failures;          /* rounds in a row without a page; 16: hopeless */
+	bool dirty;            /* it met nothing but dirty pages: it may write (PGDAT_DIRTY) */
+	bool writeback;        /* it met nothing but pages under writeback (PGDAT_WRITEBACK) */
+	unsigned long cost[2]; /* writing of anonymous and file pages, decaying; lru_lock */
 };
 
 /* One round of reclaim: what is wanted, what may be done for it, what came of it. */

@@ -66,6 +66,10 @@ int ps_faults_init(struct ps_machine *machine)
 	machine->faults->khugepaged.max_ptes_none = huge - 1;
 	machine->faults->khugepaged.max_ptes_swap = huge / 8;
 	machine->faults->khugepaged.max_ptes_shared = huge / 2;
+	machine->faults->huge_zero_shrinker.count_objects = shrink_huge_zero_page_count;
+	machine->faults->huge_zero_shrinker.scan_objects = shrink_huge_zero_page_scan;
+	machine->faults->huge_zero_shrinker.seeks = DEFAULT_SEEKS;
+	register_shrinker(&machine->faults->huge_zero_shrinker, "thp-zero");
 	if (machine->files) {
 		machine->files->hooks.unmap_mapping_pages = unmap_mapping_pages;
 		machine->files->hooks.unmap_mapping_page = unmap_mapping_page;
@@ -79,6 +83,7 @@ void ps_faults_destroy(struct ps_machine *machine)
 {
 	if (!machine->faults)
 		return;
+	unregister_shrinker(&machine->faults->huge_zero_shrinker);
 	shrink_huge_zero_page(machine);
 	ps_free(machine->faults);
 	machine->faults = NULL;

@@ -133,6 +133,21 @@ unsigned long shrink_huge_zero_page(struct ps_machine *machine)
 	return 1UL << machine->pt_bits;
 }
 
+unsigned long shrink_huge_zero_page_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	const struct ps_faults *faults = container_of(shrinker, struct ps_faults, huge_zero_shrinker);
+
+	(void)sc;
+	return faults->huge_zero_page && !faults->huge_zero_users ? HPAGE_PMD_NR : 0;
+}
+
+unsigned long shrink_huge_zero_page_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	(void)shrinker;
+	(void)sc;
+	return shrink_huge_zero_page(this_machine());
+}
+
 static vm_fault_t map_huge_zero(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;

@@ -47,5 +47,8 @@ void huge_pmd_set_accessed(struct vm_fault *vmf);
 /** Takes / drops the address space's use of the huge zero page. Return: it, or NULL out of memory. */
 struct page *mm_get_huge_zero_page(struct mm_struct *mm);
 void mm_put_huge_zero_page(struct mm_struct *mm);
+/** Its shrinker. Fidelity: exact, shrink_huge_zero_page_count() and _scan(). */
+unsigned long shrink_huge_zero_page_count(struct shrinker *shrinker, struct shrink_control *sc);
+unsigned long shrink_huge_zero_page_scan(struct shrinker *shrinker, struct shrink_control *sc);
 
 #endif

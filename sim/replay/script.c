@@ -27,6 +27,7 @@
 #include <pagesim/mmap.h>
 #include <pagesim/mmzone.h>
 #include <pagesim/page_ref.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/split.h>
 #include <pagesim/trace_text.h>
 #include <pagesim/vmstat.h>
@@ -944,15 +945,10 @@ static long k_drain(struct run *run)
 
 static long k_drop_caches(struct run *run)
 {
-	struct ps_machine *machine = run->world->machine;
-	nid_t nid;
-
 	if (run->st->number & 1)
-		ps_files_drop_pagecache(machine->files);
-	if (run->st->number & 2) {
-		for_each_node_mask(nid, machine->memory_nodes) deferred_split_scan(nid, ULONG_MAX);
-		shrink_huge_zero_page(machine);
-	}
+		ps_files_drop_pagecache(run->world->machine->files);
+	if (run->st->number & 2)
+		drop_slab();
 	return 0;
 }
 
