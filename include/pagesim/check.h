@@ -29,7 +29,7 @@ struct ps_machine;
 	X(5, "no TLB entry reaches what its page table does not map the same way")                             \
 	X(6, "no mapped frame holds the contents of a freed one")                                              \
 	X(7, "a clean page of a file that tracks dirtying has no writable entry")                              \
-	X(8, "each page is on at most one list, and where its flags say")                                      \
+	X(8, "each page is on at most one list, where its flags say, or once in its owner's books")            \
 	X(9, "every counter equals a recount (isolated pages: at rest)")                                       \
 	X(10, "nothing is leaked: every allocated page and anon_vma is reachable (at rest)")                   \
 	X(11, "VMAs are in order, do not overlap, and tree, list and count agree")                             \

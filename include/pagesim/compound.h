@@ -4,7 +4,7 @@
  * points to it. What a head has no room for lives in the first two tails:
  *
  *   head          flags (PG_head)  lru  mapping  index  private   _mapcount (own PTE)  _refcount (of all)
- *   tail 1        compound_head+1  dtor order compound_mapcount compound_pincount nr   _mapcount (own PTE)  0
+ *   tail 1        compound_head+1  dtor order compound_mapcount compound_pincount nr nr_pages_mapped   _mapcount (own PTE)  0
  *   tail 2        compound_head+1                    deferred_list                     _mapcount (own PTE)  0
  *   tail 3 ...    compound_head+1        mapping = TAIL_MAPPING                        _mapcount (own PTE)  0
  *
@@ -116,6 +116,12 @@ static inline struct deferred_split *get_deferred_split_queue(struct page *page)
  * **Context:** takes split_queue_lock. Fidelity: exact (deferred_split_huge_page).
  */
 void deferred_split_huge_page(struct page *page);
+/**
+ * Takes a THP off the queue for a while, because its frame becomes another page, and puts one there that was. Neither counts.
+ * **Context:** takes split_queue_lock. **Return:** whether it was there.
+ */
+bool deferred_split_take(struct page *page);
+void deferred_split_return(struct page *page);
 
 #ifdef __cplusplus
 }

@@ -55,6 +55,7 @@ struct inode {
 		shrinklist; /* of its shmem_sb, or alone: a huge page may reach beyond i_size; shrinklist_lock */
 	struct shared_policy *i_policy; /* of shared memory: the vm layer's, freed by the inode_free hook */
 	struct rcu_head i_rcu;
+	atomic_long_t swapped;  /* tmpfs: pages that are in swap */
 	struct xarray i_blocks; /* disk: page index -> struct ps_disk_page; i_blocks.xa_lock */
 };
 

@@ -26,12 +26,14 @@ extern "C" {
 	X(I_MMAP_RWSEM, true, "mapping->i_mmap_rwsem")                         \
 	X(ANON_VMA_RWSEM, true, "anon_vma->root->rwsem")                       \
 	X(BUFFER_LOCK, true, "BH_Lock (lock_buffer)")                          \
+	X(DEVICE_MUTEX, true, "a driver's own mutex (balloon_lock)")           \
 	X(PAGE_TABLE_LOCK, false, "mm->page_table_lock")                       \
 	X(PMD_LOCK, false, "split lock of a page middle directory")            \
 	X(PTE_LOCK, false, "split lock of a page table")                       \
 	X(SWAP_LOCK, false, "swap_info->lock, swap cluster")                   \
 	X(PRIVATE_LOCK, false, "mapping->private_lock")                        \
 	X(XA_LOCK, false, "mapping->i_pages.xa_lock")                          \
+	X(DEVICE_PAGES_LOCK, false, "a driver's list of pages (pages_lock)")   \
 	X(LRU_BATCH_LOCK, false, "per-CPU LRU and mlock batches (local_lock)") \
 	X(SPLIT_QUEUE_LOCK, false, "pgdat->deferred_split_queue")              \
 	X(LRU_LOCK, false, "lruvec->lru_lock")                                 \

@@ -363,7 +363,8 @@ struct ps_cpumask {
 /**
  * ps_tlb_shootdown - flush [@vpn, @vpn + @npages) of @asid from the TLBs of the CPUs in @cpus.
  * @npages: 0 = everything of @asid. More pages than PS_TLB_FLUSH_CEILING are flushed as everything, as Linux does.
- * Charges the current task (PS_TIME_MIGRATE): the own flush, and a shootdown when another CPU is in @cpus; counts nr_tlb_*.
+ * Charges the current task, as the work it is at (ps_charge_work): the own flush, and a shootdown when another CPU is in
+ * @cpus. Counts nr_tlb_*.
  * Each remote CPU's flush is a step of its own (a schedule point precedes it). On return no named TLB has such an entry.
  * Context: a current task; may be under spinlocks.
  * Return: how many remote CPUs were interrupted.
@@ -376,6 +377,15 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 
 /** ps_cpu_take_ipi_ns - what shootdowns have cost CPU @cpu since the last call: whoever runs there charges it. */
 ps_ns_t ps_cpu_take_ipi_ns(struct ps_machine *machine, int cpu);
+/**
+ * ps_take_ipis - charges the current task (PS_TIME_INTERRUPT) for the shootdowns that its CPU was interrupted by since the
+ * last call. Whoever executes a program calls it where other tasks may have run: when the task is entered, after
+ * cond_resched(), before a page walk. Kernel threads do not: they have no address space loaded that would be flushed.
+ * Context: a current task.
+ * Fidelity: simplified (flush_tlb_func): the time is lost a little later than the interrupt, never more than a quantum of
+ * the task's own running.
+ */
+void ps_take_ipis(void);
 
 static inline void ps_cpumask_set(struct ps_cpumask *mask, int cpu)
 {

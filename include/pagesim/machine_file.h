@@ -53,7 +53,8 @@ enum ps_machine_error {
  * ps_machine_spec_load - description of the machine @what.
  * @what: "host"; a file name ending in .ini or .xml or with a '/' in it; a hwloc synthetic string (it has a ':');
  *        otherwise the NAME of NAME.ini in the first of @dirs that has it. All but the string may be followed by sizes:
- *        "dram-cxl,0=64M,1=1G" gives nodes 0 and 1 that much memory.
+ *        "dram-cxl,0=64M,1=1G" gives nodes 0 and 1 that much memory. "bits=3" makes its page tables 3 bits a level (huge
+ *        pages of 8 small ones), "min-free=32" sets its min-free: small machines for tests, named in one line.
  * @dirs: NULL-terminated directories searched before the ones the library was built with. May be NULL.
  * Return: the spec, freed by ps_machine_spec_free; NULL with @error set.
  */

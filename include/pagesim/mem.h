@@ -98,6 +98,8 @@ struct ps_mem {
 	struct list_head shrinkers;
 	/** Class SHRINKER_RWSEM. */
 	struct rw_semaphore shrinker_rwsem;
+	/** struct ps_page_owner; changed only where nothing else runs. */
+	struct list_head owners;
 	/** The shared page of zeroes; see ps_zero_page(). */
 	struct page *zero_page;
 };

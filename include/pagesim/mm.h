@@ -38,6 +38,7 @@ struct ps_machine;
 #define VM_SHARED       0x00000008UL
 #define VM_MAYREAD      0x00000010UL
 #define VM_MAYWRITE     0x00000020UL
+#define VM_MAYEXEC      0x00000040UL
 #define VM_MAYSHARE     0x00000080UL
 #define VM_LOCKED       0x00002000UL
 #define VM_DONTCOPY     0x00020000UL
@@ -124,6 +125,11 @@ static inline void mmap_write_lock(struct mm_struct *mm)
 static inline void mmap_write_unlock(struct mm_struct *mm)
 {
 	up_write(&mm->mmap_lock);
+}
+/** Held for writing before, for reading after, and nobody in between. */
+static inline void mmap_write_downgrade(struct mm_struct *mm)
+{
+	downgrade_write(&mm->mmap_lock);
 }
 
 static inline void add_mm_counter(struct mm_struct *mm, enum mm_counter which, long delta)

@@ -26,22 +26,46 @@ struct task_struct;
 #define MM_PROT_NONE  0u
 #define MM_PROT_READ  1u
 #define MM_PROT_WRITE 2u
+#define MM_PROT_EXEC  4u
+/** The VM_ bits of a protection. */
+static inline u64 calc_vm_prot_bits(unsigned int prot)
+{
+	return (prot & MM_PROT_READ ? VM_READ : 0) | (prot & MM_PROT_WRITE ? VM_WRITE : 0) |
+	       (prot & MM_PROT_EXEC ? VM_EXEC : 0);
+}
 
 #define MM_MAP_SHARED          0x01u
 #define MM_MAP_POPULATE        0x02u
 #define MM_MAP_FIXED           0x04u /* replace what is there */
 #define MM_MAP_FIXED_NOREPLACE 0x08u /* -EEXIST if something is there */
+#define MM_MAP_FILE_READ_ONLY  0x10u /* the file was opened for reading only */
 
 /**
  * Maps [addr, addr + len). inode NULL is anonymous memory (shared: a nameless tmpfs file), else the file from page
- * `pgoff`; the mapping takes its own reference.
- * Return: 0; -EINVAL, -EEXIST, -ENOMEM (address space exhausted or out of memory).
+ * `pgoff`; the mapping takes its own reference. A shared mapping of a file opened for reading only is one that can never be
+ * written, so it loses VM_MAYWRITE, and VM_SHARED with it (VM_MAYSHARE says what was asked for).
+ * Context: takes mmap_lock for writing; may sleep and allocate.
+ * Return: 0; -EINVAL, -EEXIST, -ENOMEM (address space exhausted or out of memory), -EACCES (shared and writable, of a file
+ * opened for reading only).
+ * Fidelity: exact, do_mmap() and mmap_region(), for a fixed address and these flags: no limits, no growing stacks.
  */
 int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned int flags, struct inode *inode,
 	    pgoff_t pgoff);
-/** Return: 0; -EINVAL; -ENOMEM (splitting a VMA). */
+/**
+ * Unmaps a range, mapped or not.
+ * Context: takes mmap_lock for writing, and holds it for reading only once the VMAs are out of the tree: others fault
+ * while the pages are let go. May sleep and allocate.
+ * Return: 0; -EINVAL; -ENOMEM (splitting a VMA; nothing is unmapped then).
+ * Fidelity: exact, munmap(2). 6.1 does not go down to reading beside a stack that may grow; no mapping grows here.
+ */
 int do_munmap(struct mm_struct *mm, u64 start, u64 len);
-/** Return: 0; -ENOMEM (a hole in the range: what lies before it is changed); -EACCES; -EINVAL. */
+/**
+ * Changes the protection of a range, VMA by VMA.
+ * Context: takes mmap_lock for writing; may sleep and allocate.
+ * Return: 0; -ENOMEM (a hole in the range, or splitting a VMA); -EACCES (a VMA that may not have the protection: a shared
+ * mapping of a file opened for reading only made writable); -EINVAL. What lies before the place of the error is changed.
+ * Fidelity: exact, mprotect(2), without protection keys.
+ */
 int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot);
 /**
  * mremap(MREMAP_MAYMOVE | MREMAP_FIXED) to a new place of the same length. What is at the new place is unmapped.

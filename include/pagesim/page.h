@@ -72,6 +72,8 @@ struct page {
 			/** First tail: pins of the whole page. */
 			atomic_t compound_pincount;
 			unsigned int compound_nr;
+			/** First tail: small pages that PTEs map, + COMPOUND_MAPPED while PMDs do. Relaxed atomic. */
+			int nr_pages_mapped;
 		};
 		__extension__ struct {
 			unsigned long second_tail_pad[2];

@@ -9,8 +9,13 @@
  *   compound_mapcount(p)  PMD mappings of the compound page
  *   total_mapcount(p)     all entries that map any part: PTEs of all small pages + PMDs
  *
+ * A third count, nr_pages_mapped in the first tail, sums up the compound page: how many of its small pages PTEs map, and
+ * COMPOUND_MAPPED besides while a PMD does. Whoever takes one of the other counts across 0 takes this one along in one step,
+ * and its value then says which small pages became mapped or unmapped by that, in whatever order others came between.
+ *
  * What Linux does differently: 6.1 adds a PMD mapping also to every small page's _mapcount in some states (PageDoubleMap,
- * file THPs) and subtracts it again when reading. The values read here are the same.
+ * file THPs) and subtracts it again when reading, and looks at every small page where nr_pages_mapped answers here, which is
+ * 6.2's. The values read here are the same.
  *
  * Layer: page
  */
@@ -42,6 +47,25 @@ static inline int compound_mapcount(const struct page *page)
 	return PageHead(page) ? head_compound_mapcount(page) : 0;
 }
 
+/** In nr_pages_mapped: a PMD maps the page. More than a compound page has small pages. */
+#define COMPOUND_MAPPED 0x800000
+
+/**
+ * Adds to nr_pages_mapped of a compound page. @head: its head. Not a schedule point: the step is part of the change of the
+ * count it goes with.
+ * Return: the new value.
+ */
+static inline int nr_pages_mapped_add(struct page *head, int delta)
+{
+	return __atomic_add_fetch(&head[1].nr_pages_mapped, delta, __ATOMIC_RELAXED);
+}
+
+/** nr_pages_mapped of a compound page. @head: its head. */
+static inline int head_nr_pages_mapped(const struct page *head)
+{
+	return __atomic_load_n(&head[1].nr_pages_mapped, __ATOMIC_RELAXED);
+}
+
 /** Nobody maps the page by a PTE. */
 static inline void page_mapcount_reset(struct page *page)
 {
@@ -61,7 +85,7 @@ static inline int page_mapcount(const struct page *page)
 /** Entries that map any part of the page. Fidelity: exact (folio_mapcount). */
 int total_mapcount(const struct page *page);
 
-/** Does any entry map any part of the page? Looks at every small page unless a PMD maps it. Fidelity: exact (folio_mapped). */
+/** Does any entry map any part of the page? Fidelity: exact (folio_mapped), without looking at every small page. */
 bool page_mapped(const struct page *page);
 
 #ifdef __cplusplus

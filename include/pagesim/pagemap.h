@@ -44,8 +44,8 @@ struct page *ps_page_source_alloc(const struct ps_page_source *source, struct ad
 /* ---- which file a page belongs to ---- */
 
 /**
- * The file of @page (any page of a compound), or NULL: anonymous, movable, or not in a cache. Context: stable under
- * the page lock. Fidelity: exact, folio_mapping.
+ * The file of @page (any page of a compound); of a page in the swap cache, anonymous or not, its part of that; or NULL:
+ * anonymous, movable, or not in a cache. Context: stable under the page lock. Fidelity: exact, folio_mapping.
  */
 struct address_space *page_mapping(struct page *page);
 
@@ -99,8 +99,8 @@ void replace_page_cache_page(struct page *old, struct page *newpage);
 /**
  * Takes a page out if nobody but the caller holds it: freezes its references at the cache's + 1 first. Removal by
  * reclaim and invalidation. Context: page locked, one reference of the caller's; takes xa_lock. Return: base pages
- * removed (only the caller's reference is left), 0: busy or dirty. Fidelity: exact for file pages, remove_mapping;
- * leaves no shadow; the swap cache's half belongs to the swap layer.
+ * removed (only the caller's reference is left), 0: busy or dirty. Works for the swap cache too. Fidelity: exact,
+ * remove_mapping; leaves no shadow.
  */
 long remove_mapping(struct address_space *mapping, struct page *page);
 

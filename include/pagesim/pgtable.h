@@ -7,7 +7,7 @@
  *   none        0
  *   present     PRESENT or PROT_NONE set; PFN in bits 12..51; flag bits as on x86
  *   table       (upper levels) TABLE set; the host address of the next table in the remaining bits
- *   swap-like   anything else: a type (swap area, migration read / read-exclusive / write) and an offset
+ *   swap-like   anything else: a swap entry (swp_entry.h), i.e. a swap slot or a page under migration, and bits of the mapping
  *
  * Upper levels hold tables; the third level (PMD) may hold a leaf that maps a huge page. A level has 1 << bits entries, so a
  * huge page has 1 << bits base pages: 512 on the usual machine, 4 on `tiny`. Each table has a descriptor with its own lock
@@ -31,6 +31,7 @@
 #include <pagesim/machine.h>
 #include <pagesim/sched_point.h>
 #include <pagesim/spinlock.h>
+#include <pagesim/swp_entry.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -60,62 +61,17 @@ typedef struct {
 #define _PAGE_PFN_MASK   0x000ffffffffff000ULL
 #define _PAGE_TABLE_MASK 0xfffffffffffff000ULL
 
-/* ---- bits of a swap-like entry: never PRESENT, PROTNONE or TABLE */
-#define _SWP_SOFT_DIRTY   (1ULL << 1)
-#define _SWP_EXCLUSIVE    (1ULL << 2)
-#define _SWP_TYPE_SHIFT   3
-#define _SWP_TYPE_MASK    0x1fULL
-#define _SWP_OFFSET_SHIFT 12
-#define _SWP_YOUNG        (1ULL << 62)
-#define _SWP_DIRTY        (1ULL << 63)
-#define _SWP_OFFSET_MASK  ((1ULL << 50) - 1)
-
-/* The three kinds of migration entry sit above all swap areas, as in Linux. Type 0 offset 0 never occurs in a table. */
-#define MAX_SWAPFILES                24
-#define SWP_MIGRATION_READ           (MAX_SWAPFILES + 1)
-#define SWP_MIGRATION_READ_EXCLUSIVE (MAX_SWAPFILES + 2)
-#define SWP_MIGRATION_WRITE          (MAX_SWAPFILES + 3)
+/* ---- bits of the mapping in a swap-like entry (swp_entry.h); it is never PRESENT, PROTNONE or TABLE */
+#define _SWP_SOFT_DIRTY (1ULL << 1)
+#define _SWP_EXCLUSIVE  (1ULL << 2)
+#define _SWP_YOUNG      (1ULL << 62)
+#define _SWP_DIRTY      (1ULL << 63)
 
 /** Page protection of a mapping: the bits a new entry starts with. */
 typedef u64 pgprot_t;
 #define PAGE_NONE     (_PAGE_PROTNONE | _PAGE_ACCESSED)
 #define PAGE_READONLY (_PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED)
 #define PAGE_SHARED   (_PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED | _PAGE_RW)
-
-/** Where a swap-like entry points: an area or migration type, and an offset (slot, or PFN for a migration entry). */
-typedef struct {
-	u64 val;
-} swp_entry_t;
-
-static inline swp_entry_t swp_entry(unsigned int type, u64 offset)
-{
-	swp_entry_t e = { ((u64)type << _SWP_TYPE_SHIFT) | ((offset & _SWP_OFFSET_MASK) << _SWP_OFFSET_SHIFT) };
-	return e;
-}
-static inline unsigned int swp_type(swp_entry_t e)
-{
-	return (unsigned int)((e.val >> _SWP_TYPE_SHIFT) & _SWP_TYPE_MASK);
-}
-static inline u64 swp_offset(swp_entry_t e)
-{
-	return (e.val >> _SWP_OFFSET_SHIFT) & _SWP_OFFSET_MASK;
-}
-static inline bool is_migration_entry(swp_entry_t e)
-{
-	return swp_type(e) >= SWP_MIGRATION_READ && swp_type(e) <= SWP_MIGRATION_WRITE;
-}
-static inline bool is_writable_migration_entry(swp_entry_t e)
-{
-	return swp_type(e) == SWP_MIGRATION_WRITE;
-}
-static inline bool is_readable_migration_entry(swp_entry_t e)
-{
-	return swp_type(e) == SWP_MIGRATION_READ;
-}
-static inline bool is_readable_exclusive_migration_entry(swp_entry_t e)
-{
-	return swp_type(e) == SWP_MIGRATION_READ_EXCLUSIVE;
-}
 
 /*
  * The same operations exist for PTEs and for PMD leaves. PS_ENTRY_OPS writes both sets, so that no rule can hold for one
@@ -306,7 +262,7 @@ struct page_tables {
 	u32 asid;                     /* tags TLB entries; unique among the machine's address spaces */
 	u8 bits;                      /* index bits a level */
 	struct ps_cpumask cpumask;    /* CPUs that may hold translations of this address space; atomic bits */
-	long nr_ptes;                 /* tables of PTEs, under page_table_lock */
+	long nr_ptes;                 /* tables of PTEs; these three are relaxed atomics */
 	long nr_pmds;
 	long nr_puds;
 };
@@ -523,7 +479,15 @@ pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
 /** Tables deposited with the table that *pmdp lies in. For checks. */
 unsigned long pgtable_trans_huge_deposits(const pmd_t *pmdp);
 
-/** Frees the tables of [start, end) that map nothing. Context: mmap lock for writing; nobody walks there. */
+/**
+ * Frees the tables that [start, end), which maps nothing any more, has left behind: those that lie wholly in
+ * [floor, ceiling), the end of the mapping below and the begin of the one above. Only what [start, end) touches is looked
+ * at: a table exists where there is or was a mapping.
+ * Context: the VMAs of the range are gone from mm and reverse mapping, so nobody walks there.
+ * Fidelity: exact, free_pgd_range(); the tables go at once, as no walker can be left in them.
+ */
+void free_pgd_range(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling);
+/** Frees all tables that lie wholly in [start, end), which maps nothing. Context: as above. */
 void free_pgtables(struct page_tables *pt, u64 start, u64 end);
 
 #ifdef __cplusplus

@@ -240,8 +240,13 @@ void split_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, u64 addr);
 void split_huge_pmd_address(struct vm_area_struct *vma, u64 addr, bool freeze, struct page *page);
 /** A VMA boundary moves to [start, end): a huge PMD across either of them is split. */
 void vma_adjust_trans_huge(struct vm_area_struct *vma, u64 start, u64 end);
-/** Locks the PMD if it is a leaf (present or migration). Return: the lock, or NULL with nothing held. */
+/**
+ * Locks the PMD if it is a leaf (present or migration). The plain one does not go near the lock when it sees no leaf; the
+ * other one does, and so has waited for whoever was taking the leaf away.
+ * Return: the lock, or NULL with nothing held. Fidelity: exact.
+ */
 spinlock_t *pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd);
+spinlock_t *__pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd);
 /** Is this entry the zero page, small or huge? */
 bool is_zero_pte(pte_t pte);
 bool is_huge_zero_pmd(pmd_t pmd);

@@ -133,6 +133,33 @@ static inline void ps_charge(ps_ns_t ns, enum ps_time_class tc)
 	t->time[tc] += ns;
 }
 
+/**
+ * The work the task is at, in one word: the class that steps which many kinds of work have in common (a TLB flush, a visit
+ * of a reverse mapping walk) are charged to. A new task is at PS_TIME_SYSCALL; a fault, a migration, reclaim and the NUMA
+ * scanner say so where they begin, and put back what was before where they end. What is begun inside something else is the
+ * innermost: a hint fault that moves a page is a migration meanwhile.
+ *
+ * Context: any task. Return: what it was at, for ps_work_end().
+ */
+static inline enum ps_time_class ps_work_begin(enum ps_time_class tc)
+{
+	struct task_struct *t = ps_current;
+	enum ps_time_class before = (enum ps_time_class)t->work;
+
+	t->work = (u32)tc;
+	return before;
+}
+/** Ends what ps_work_begin() began. */
+static inline void ps_work_end(enum ps_time_class before)
+{
+	ps_current->work = (u32)before;
+}
+/** Spends ns of virtual time on the work the task is at. */
+static inline void ps_charge_work(ps_ns_t ns)
+{
+	ps_charge(ns, (enum ps_time_class)ps_current->work);
+}
+
 void ps_schedule_at(const struct ps_site *at);
 bool ps_schedule_until_at(ps_ns_t deadline, const struct ps_site *at);
 void ps_sleep_until_at(ps_ns_t until, const struct ps_site *at);

@@ -24,10 +24,13 @@ struct ps_world;
 struct ps_script_settings {
 	const char *generation; /* of the migrate engine; NULL: 6.1 */
 	u64 seed;
-	bool check; /* check_machine() after every statement; a violation ends the script with an error */
+	bool check; /* check_machine() after every statement and at the end; a violation ends the script with an error */
 	/** Hears each finished statement's transcript lines, in order. NULL: the transcript is thrown away. */
 	void (*print)(void *arg, const char *text, size_t length);
-	/** Called after every statement, outside any task; false stops the run. NULL: nothing. For checkers. */
+	/**
+	 * Called after every statement when it has been printed, outside any task, before its check (which may be switched
+	 * on and off here); false stops the run. NULL: nothing. For checkers.
+	 */
 	bool (*after)(void *arg, struct ps_world *world, u32 line);
 	void *arg; /* of both */
 };

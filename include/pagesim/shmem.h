@@ -11,6 +11,7 @@
 
 #include <pagesim/inode.h>
 #include <pagesim/pagemap.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -40,8 +41,8 @@ bool shmem_is_huge(const struct inode *inode, pgoff_t index, enum shmem_huge_hin
  * The page at @index: found, or allocated (huge if shmem_is_huge says so and the aligned range is empty, else small),
  * zeroed unless SGP_WRITE or SGP_FALLOC, added and put on the LRU. Context: may sleep. Return: 0 and *ret_page (the
  * page at the index; NULL for a hole with SGP_READ) locked (the head) and referenced; -EINVAL (beyond the end),
- * -ENOENT (hole with SGP_NOALLOC), -ENOMEM. Counts THP_FILE_ALLOC, THP_FILE_FALLBACK. Fidelity: exact, shmem_get_folio
- * without swap.
+ * -ENOENT (hole with SGP_NOALLOC), -ENOMEM. What is in swap is brought back, whatever @sgp. Counts THP_FILE_ALLOC,
+ * THP_FILE_FALLBACK. Fidelity: exact, shmem_get_folio.
  */
 int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum shmem_huge_hint hint,
 		   const struct ps_page_source *source, struct page **ret_page);
@@ -58,6 +59,17 @@ void shmem_sb_init(struct shmem_sb *sb, const char *name);
 void shmem_sb_destroy(struct shmem_sb *sb);
 /** The inode goes away: nothing of it is left to shrink. */
 void shmem_forget_shrinkable(struct inode *inode);
+/**
+ * Takes the swap entry @value out of the index and frees its slot. Context: takes xa_lock. Return: false if it is not there
+ * any more. Fidelity: exact.
+ */
+bool shmem_free_swap(struct inode *inode, pgoff_t index, void *value);
+/** How many pages of @start..@end - 1 are in swap. Fidelity: exact. */
+u64 shmem_partial_swap_usage(struct address_space *mapping, pgoff_t start, pgoff_t end);
+/** Brings everything back that is in swap, for swapoff. Context: may sleep. Return: 0, -ENOMEM. Fidelity: exact. */
+int shmem_unuse(struct inode *inode, const struct ps_page_source *source);
+/** Reads what of @start..@end - 1 is in swap into the swap cache. Fidelity: exact, force_shm_swapin_readahead. */
+void shmem_swapin_readahead(struct inode *inode, pgoff_t start, pgoff_t end, swap_alloc_t alloc, void *arg);
 
 /** True for pages of this kind of file. */
 bool shmem_mapping(const struct address_space *mapping);

@@ -34,17 +34,18 @@ struct mm_struct;
 struct mempolicy;
 
 /* Where virtual time goes. The sum over the classes is always now - started. */
-#define PS_TIME_CLASSES(X)                                                     \
-	X(ACCESS, "access")   /* loads and stores that reach their page */     \
-	X(COMPUTE, "compute") /* a program's instructions between accesses */  \
-	X(FAULT, "fault")     /* page faults, without what is counted below */ \
-	X(MIGRATE, "migrate") /* unmapping, restoring, shootdowns */           \
-	X(COPY, "copy")       /* page contents, zeroing included */            \
-	X(WAIT, "wait")       /* for a lock or an event */                     \
-	X(SCAN, "scan")       /* NUMA scanning, LRU scanning */                \
-	X(RECLAIM, "reclaim")                                                  \
-	X(SYSCALL, "syscall")                                                  \
-	X(IDLE, "idle") /* asleep by own wish, or a daemon without work */
+#define PS_TIME_CLASSES(X)                                                          \
+	X(ACCESS, "access")       /* loads and stores that reach their page */      \
+	X(COMPUTE, "compute")     /* a program's instructions between accesses */   \
+	X(FAULT, "fault")         /* page faults, without what is counted below */  \
+	X(MIGRATE, "migrate")     /* moving and splitting pages, not their bytes */ \
+	X(COPY, "copy")           /* page contents, zeroing included */             \
+	X(WAIT, "wait")           /* for a lock or an event */                      \
+	X(SCAN, "scan")           /* NUMA scanning */                               \
+	X(RECLAIM, "reclaim")     /* getting memory back */                         \
+	X(SYSCALL, "syscall")     /* all other work of the kernel for the task */   \
+	X(INTERRUPT, "interrupt") /* answering other CPUs' TLB shootdowns */        \
+	X(IDLE, "idle")           /* asleep by own wish, or a daemon without work */
 
 enum ps_time_class {
 #define X(name, text) PS_TIME_##name,
@@ -87,6 +88,7 @@ struct task_struct {
 	int state;       /* TASK_*; written by set_current_state() and by the waker */
 	u32 id;          /* (rt) creation number within the runtime, from 1 */
 	u32 flags;       /* PF_* */
+	u32 work;        /* enum ps_time_class of the work it is at, see ps_work_begin(); its own */
 	char comm[24];
 	struct mempolicy *mempolicy; /* the task's own, or NULL: not inherited, fork copies it */
 	bool unprivileged;           /* without CAP_SYS_NICE */

@@ -36,6 +36,9 @@ enum writeback_sync_modes {
 	WB_SYNC_ALL,  /* for data integrity: wait */
 };
 
+/** What a_ops->writepage returns for a page it left locked and dirty: reclaim is to make it active. */
+#define AOP_WRITEPAGE_ACTIVATE 0x80000
+
 /** What a round of writing is to do; zero = WB_SYNC_NONE of everything. */
 struct writeback_control {
 	enum writeback_sync_modes sync_mode;

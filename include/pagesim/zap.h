@@ -39,7 +39,7 @@ void tlb_finish_mmu(struct mmu_gather *tlb);
 /** Which pages of the range to spare. All zero: none. */
 struct zap_details {
 	bool keep_cows;      /* spare private copies (truncation keeps them unless asked) */
-	struct page *single; /* only this compound page's entries (unmap_mapping_page), or NULL */
+	struct page *single; /* the range is this locked page's and it must be unmapped afterwards, or NULL */
 };
 
 /** Unmaps [start, end) of one VMA. Context: mmap_lock either way, or the rmap lock of the VMA. */
@@ -50,7 +50,12 @@ void zap_page_range(struct vm_area_struct *vma, u64 start, u64 end, const struct
 
 /** Unmaps pages [start, start + nr) of a file from every VMA (nr 0: to the end). Context: takes i_mmap_rwsem; may sleep. */
 void unmap_mapping_pages(struct address_space *mapping, pgoff_t start, pgoff_t nr, bool even_cows);
-/** Unmaps one locked page of a file from every VMA. */
+/**
+ * Unmaps one page of a file, small or huge, from every VMA; private copies stay.
+ * Context: page locked and in the cache; takes i_mmap_rwsem; may sleep. The page has no mapping left afterwards, not even
+ * one that a racing unmap or split of a huge PMD has cleared and not yet uncounted.
+ * Fidelity: exact, unmap_mapping_folio().
+ */
 void unmap_mapping_page(struct page *page);
 
 /** The kind of page an rss counter counts this page as. */

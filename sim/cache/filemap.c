@@ -26,6 +26,7 @@
 #include <pagesim/pagemap.h>
 #include <pagesim/rcu.h>
 #include <pagesim/runtime.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 
@@ -46,6 +47,8 @@ struct address_space *page_mapping(struct page *page)
 	page = compound_head(page);
 	if (PageSlab(page))
 		return NULL;
+	if (unlikely(PageSwapCache(page)))
+		return swap_address_space(page_swap_entry(page));
 	mapping = READ_ONCE(page->mapping);
 	if ((unsigned long)mapping & PAGE_MAPPING_FLAGS)
 		return NULL;
@@ -238,10 +241,18 @@ long remove_mapping(struct address_space *mapping, struct page *page)
 		page_ref_unfreeze(page, 1 + nr);
 		goto out_busy;
 	}
-	__delete_from_page_cache(page, NULL);
-	xa_unlock(&mapping->i_pages);
-	if (mapping->a_ops->free_page)
-		mapping->a_ops->free_page(page);
+	if (PageSwapCache(page)) {
+		swp_entry_t entry = page_swap_entry(page);
+
+		__delete_from_swap_cache(page, entry);
+		xa_unlock(&mapping->i_pages);
+		put_swap_page(page, entry);
+	} else {
+		__delete_from_page_cache(page, NULL);
+		xa_unlock(&mapping->i_pages);
+		if (mapping->a_ops->free_page)
+			mapping->a_ops->free_page(page);
+	}
 	page_ref_unfreeze(page, 1);
 	return nr;
 

@@ -396,10 +396,10 @@ int file_write_page(struct inode *inode, pgoff_t index, u64 word, const struct p
 	return err;
 }
 
-static int shmem_read_page(struct inode *inode, pgoff_t index, u64 *ret_word)
+static int shmem_read_page(struct inode *inode, pgoff_t index, u64 *ret_word, const struct ps_page_source *source)
 {
 	struct page *page;
-	int err = shmem_get_page(inode, index, SGP_READ, SHMEM_HINT_NONE, NULL, &page);
+	int err = shmem_get_page(inode, index, SGP_READ, SHMEM_HINT_NONE, source, &page);
 
 	if (err == -EINVAL)
 		return 0;
@@ -422,7 +422,7 @@ int file_read_page(struct inode *inode, pgoff_t index, u64 *ret_word, const stru
 	struct page *page;
 
 	if (inode->kind == PS_FILE_TMPFS)
-		return shmem_read_page(inode, index, ret_word);
+		return shmem_read_page(inode, index, ret_word, source);
 	for (;;) {
 		if (index >= i_size_pages(inode))
 			return 0;
@@ -607,6 +607,7 @@ void ps_files_count(struct ps_files *files, nid_t nid, struct ps_file_counts *re
 			}
 		}
 	}
+	ret_counts->writeback += swap_cache_writeback(files->machine, nid);
 }
 
 bool ps_files_validate(struct ps_files *files, char *ret_why, size_t why_len)

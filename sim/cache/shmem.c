@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shmem: getting the page of a tmpfs file or of shared anonymous memory, small or huge.
+ * shmem: getting the page of a tmpfs file or of shared anonymous memory, small or huge, and its way to swap and back.
  *
  *	find ──found, uptodate──▶ done
+ *	  │   └─a swap entry──▶ shmem_swapin_page ──▶ done
  *	  │ nothing there
  *	  ▼
  *	huge wanted? ──yes──▶ aligned range empty? ──yes──▶ allocate 2^n ──▶ add ──▶ zero ──▶ done
@@ -12,15 +13,20 @@
  *
  * Adding takes one reference per small page and makes one multi-index entry.
  *
+ * To swap (shmem_writepage; the page is locked, unmapped, clean for writing): it enters the swap cache; the entry takes
+ * its place in the index, and with it the slot's use; it is written; reclaim takes it out of the swap cache. Back
+ * (shmem_swapin_page): the page is found in, or read into, the swap cache; it takes the entry's place; it leaves the
+ * swap cache, dirty; the slot is freed. In between a page may be in both caches, but then it is locked.
+ *
  * The size is looked at twice: before anything, and after the page was added, because truncation may have come between;
  * who adds a page beyond the end takes it out again.
  *
  * Files whose last huge page reached beyond their end when it was made are on a list; a shrinker splits those pages, and what
  * lies beyond the end goes.
  *
- * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd; that shrinker's objects share its
- * calls with the file system's cached names and inodes, which are not modelled. Swap entries in the index are the swap
- * layer's to add.
+ * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd, and no list of the files that have
+ * something in swap: swapoff asks all of them. The shrinker's objects share its calls with the file system's cached names
+ * and inodes, which are not modelled.
  */
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
@@ -30,14 +36,19 @@
 #include <pagesim/machine.h>
 #include <pagesim/page_lock.h>
 #include <pagesim/page_ref.h>
+#include <pagesim/rcu.h>
 #include <pagesim/shmem.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
+
+static int shmem_writepage(struct page *page, struct writeback_control *wbc);
 
 const struct address_space_operations shmem_aops = {
 	.name = "shmem",
 	.has_writeback = false,
 	.migrate_kind = MIGRATE_KIND_PLAIN,
+	.writepage = shmem_writepage,
 	.dirty_page = noop_dirty_page,
 };
 
@@ -120,6 +131,198 @@ int shmem_add_to_page_cache(struct page *page, struct address_space *mapping, pg
 	page_ref_sub(page, (int)nr);
 	return xas_error(&xas);
 }
+
+/* ---- swap ---- */
+
+/* The entry takes the page's place in the index; the cache's reference goes. */
+static void shmem_delete_from_page_cache(struct page *page, void *swap)
+{
+	struct address_space *mapping = page->mapping;
+	void *old;
+
+	xa_lock(&mapping->i_pages);
+	old = __xa_store(&mapping->i_pages, page->index, swap, 0);
+	VM_BUG_ON_PAGE(old != page, page);
+	WRITE_ONCE(page->mapping, NULL);
+	WRITE_ONCE(mapping->nrpages, mapping->nrpages - 1);
+	__dec_node_page_state(page_to_nid(page), NR_FILE_PAGES);
+	__dec_node_page_state(page_to_nid(page), NR_SHMEM);
+	xa_unlock(&mapping->i_pages);
+	put_page(page);
+}
+
+static int shmem_writepage(struct page *page, struct writeback_control *wbc)
+{
+	struct inode *inode = page->mapping->host;
+	const struct ps_cache_hooks *hooks = &inode->files->hooks;
+	swp_entry_t entry;
+
+	if (PageTransHuge(page)) {
+		/* It is written in pieces, and all of them must be dirty for that. */
+		SetPageDirty(page);
+		if (!hooks->split_page || hooks->split_page(page))
+			goto redirty;
+		ClearPageDirty(page);
+	}
+	if (!total_swap_pages() || WARN_ON_ONCE(!wbc->for_reclaim))
+		goto redirty;
+	if (!PageUptodate(page)) {
+		/* Allocated by fallocate, never written. */
+		clear_highpage(page);
+		SetPageUptodate(page);
+	}
+	entry = get_swap_page(page);
+	if (!entry.val)
+		goto redirty;
+	if (add_to_swap_cache(page, entry, __GFP_HIGH | __GFP_NOMEMALLOC | __GFP_NOWARN)) {
+		put_swap_page(page, entry);
+		goto redirty;
+	}
+	atomic_long_inc(&inode->swapped);
+	swap_shmem_alloc(entry);
+	shmem_delete_from_page_cache(page, swp_to_radix_entry(entry));
+	VM_BUG_ON_PAGE(page_mapped(page), page);
+	return swap_writepage(page, wbc);
+
+redirty:
+	set_page_dirty(page);
+	return AOP_WRITEPAGE_ACTIVATE;
+}
+
+struct shmem_swap_alloc {
+	struct address_space *mapping;
+	pgoff_t index;
+	const struct ps_page_source *source;
+};
+
+static struct page *shmem_swap_alloc(void *arg, gfp_t gfp)
+{
+	const struct shmem_swap_alloc *a = (const struct shmem_swap_alloc *)arg;
+
+	return ps_page_source_alloc(a->source, a->mapping, a->index, 0, gfp);
+}
+
+/*
+ * The page of a swap entry found at @index. Return: 0 and *ret_page, locked, referenced, dirty, in the page cache and not
+ * in the swap cache; -EEXIST: somebody else was at it, look again; -ENOMEM.
+ */
+static int shmem_swapin_page(struct inode *inode, pgoff_t index, swp_entry_t entry, enum sgp_type sgp,
+			     const struct ps_page_source *source, struct page **ret_page)
+{
+	struct address_space *mapping = inode->i_mapping;
+	struct shmem_swap_alloc alloc = { .mapping = mapping, .index = index, .source = source };
+	void *value = swp_to_radix_entry(entry);
+	struct page *page;
+	int err;
+
+	if (!get_swap_device(entry))
+		return -EEXIST; /* it came back, or swapoff could not have gone on */
+	page = lookup_swap_cache(entry);
+	if (!page) {
+		if (sgp == SGP_CACHE)
+			count_vm_event(PGMAJFAULT);
+		page = read_swap_cache_async(entry, mapping->gfp_mask, shmem_swap_alloc, &alloc);
+		if (!page) {
+			err = xa_load(&mapping->i_pages, index) == value ? -ENOMEM : -EEXIST;
+			goto out;
+		}
+	}
+	lock_page(page);
+	err = -EEXIST;
+	if (!PageSwapCache(page) || page_swap_entry(page).val != entry.val ||
+	    xa_load(&mapping->i_pages, index) != value)
+		goto out_unlock;
+	wait_on_page_writeback(page);
+	err = shmem_add_to_page_cache(page, mapping, index, value, mapping->gfp_mask);
+	if (err)
+		goto out_unlock;
+	atomic_long_dec(&inode->swapped);
+	if (sgp == SGP_WRITE)
+		mark_page_accessed(page);
+	delete_from_swap_cache(page);
+	set_page_dirty(page);
+	swap_free(entry);
+	put_swap_device();
+	*ret_page = page;
+	return 0;
+
+out_unlock:
+	unlock_page(page);
+	put_page(page);
+out:
+	put_swap_device();
+	return err;
+}
+
+bool shmem_free_swap(struct inode *inode, pgoff_t index, void *value)
+{
+	if (xa_cmpxchg(&inode->i_mapping->i_pages, index, value, NULL, 0) != value)
+		return false;
+	free_swap_and_cache(radix_to_swp_entry(value));
+	atomic_long_dec(&inode->swapped);
+	return true;
+}
+
+u64 shmem_partial_swap_usage(struct address_space *mapping, pgoff_t start, pgoff_t end)
+{
+	unsigned long index;
+	void *entry;
+	u64 pages = 0;
+
+	if (end <= start)
+		return 0;
+	xa_for_each_range(&mapping->i_pages, index, entry, start, end - 1) pages += xa_is_value(entry);
+	return pages;
+}
+
+int shmem_unuse(struct inode *inode, const struct ps_page_source *source)
+{
+	struct address_space *mapping = inode->i_mapping;
+	unsigned long index;
+	struct page *page;
+	void *entry;
+	int err;
+
+	xa_for_each(&mapping->i_pages, index, entry) {
+		if (!xa_is_value(entry))
+			continue;
+		err = shmem_swapin_page(inode, index, radix_to_swp_entry(entry), SGP_NOALLOC, source, &page);
+		if (err == -EEXIST)
+			continue;
+		if (err)
+			return err;
+		unlock_page(page);
+		put_page(page);
+	}
+	return 0;
+}
+
+void shmem_swapin_readahead(struct inode *inode, pgoff_t start, pgoff_t end, swap_alloc_t alloc, void *arg)
+{
+	unsigned long index;
+	void *entry;
+
+	if (end <= start)
+		return;
+	xa_for_each_range(&inode->i_mapping->i_pages, index, entry, start, end - 1)
+	{
+		struct page *page;
+		swp_entry_t swap;
+
+		if (!xa_is_value(entry))
+			continue;
+		swap = radix_to_swp_entry(entry);
+		if (!get_swap_device(swap))
+			continue;
+		page = read_swap_cache_async(swap, GFP_HIGHUSER_MOVABLE, alloc, arg);
+		put_swap_device();
+		if (page)
+			put_page(page);
+	}
+	lru_add_drain();
+}
+
+/* ---- getting a page ---- */
 
 /* A new page, locked and swap-backed. Return: NULL if there is none. */
 static struct page *shmem_alloc_page(struct inode *inode, pgoff_t index, unsigned int order, enum shmem_huge_hint hint,
@@ -314,7 +517,14 @@ repeat:
 	if (sgp <= SGP_CACHE && index >= i_size_pages(inode))
 		return -EINVAL;
 	/* Who only wants what is there may be collapsing the file, and holds the lock of the page that takes its place. */
-	page = pagecache_get_page(mapping, index, FGP_LOCK | FGP_HEAD | (sgp == SGP_NOALLOC ? FGP_NESTED : 0), 0, NULL);
+	page = pagecache_get_page(mapping, index,
+				  FGP_LOCK | FGP_HEAD | FGP_ENTRY | (sgp == SGP_NOALLOC ? FGP_NESTED : 0), 0, NULL);
+	if (xa_is_value(page)) {
+		err = shmem_swapin_page(inode, index, radix_to_swp_entry(page), sgp, source, ret_page);
+		if (err == -EEXIST)
+			goto repeat;
+		return err;
+	}
 	if (page) {
 		if (sgp == SGP_WRITE)
 			mark_page_accessed(page);

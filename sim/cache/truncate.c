@@ -19,6 +19,7 @@
 #include <pagesim/page_ref.h>
 #include <pagesim/pagemap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/shmem.h>
 #include <pagesim/writeback.h>
 
 #define BATCH 15
@@ -28,11 +29,15 @@ static const struct ps_cache_hooks *mapping_hooks(const struct address_space *ma
 	return &mapping->host->files->hooks;
 }
 
-/* A shadow value goes, if it is still there. */
+/* A value goes, if it is still there: a shadow, or what shared memory has in swap. */
 static void clear_shadow(struct address_space *mapping, pgoff_t index, void *entry)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
 
+	if (shmem_mapping(mapping)) {
+		shmem_free_swap(mapping->host, index, entry);
+		return;
+	}
 	xas_lock(&xas);
 	if (xas_load(&xas) == entry)
 		xas_store(&xas, NULL);
@@ -218,7 +223,9 @@ unsigned long invalidate_mapping_pages(struct address_space *mapping, pgoff_t st
 
 			if (xa_is_value(entries[i])) {
 				index = indices[i];
-				clear_shadow(mapping, index, entries[i]);
+				/* What is in swap is not the page cache's to drop. */
+				if (!shmem_mapping(mapping))
+					clear_shadow(mapping, index, entries[i]);
 				count++;
 				continue;
 			}

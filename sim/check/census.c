@@ -11,6 +11,7 @@
 #include <pagesim/alloc.h>
 #include <pagesim/compound.h>
 #include <pagesim/mem.h>
+#include <pagesim/movable.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/rmap.h>
 
@@ -312,4 +313,17 @@ void census_take(struct census *c)
 	if ((long)c->nr_vmas != c->machine->mms->nr_vmas)
 		violation(c, 10, U64_MAX, "%lu VMAs in address spaces, %ld allocated", (unsigned long)c->nr_vmas,
 			  c->machine->mms->nr_vmas);
+}
+
+static void note_owned(void *arg, struct page *page)
+{
+	sight_of(arg, page_to_pfn(page))->owned++;
+}
+
+void census_owned(struct census *c)
+{
+	struct ps_page_owner *owner;
+
+	list_for_each_entry(owner, &c->machine->mem->owners, list)
+		owner->visit(owner, note_owned, c);
 }

@@ -16,6 +16,7 @@ struct sight {
 	u32 pmds;      /* present PMDs (on the head's frame) */
 	u32 migration; /* migration entries, of either size */
 	u32 writable;  /* entries that are writable */
+	u32 owned;     /* times it is in the books of a struct ps_page_owner */
 	bool reached;  /* accounted for: mapped, cached, or held by the model */
 };
 
@@ -40,6 +41,8 @@ const struct sight *sight_find(const struct census *c, pfn_t pfn);
 
 /** Walks every address space: fills the census, checks VMAs (I11) and page tables (I1, I16). */
 void census_take(struct census *c);
+/** Asks every struct ps_page_owner for the pages in its books. */
+void census_owned(struct census *c);
 /** I1 to I4, I6 to I8, I10, I14, I18: pages against the census. */
 void check_pages(struct census *c);
 /** I12, I13, I15: reverse mapping. */

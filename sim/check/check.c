@@ -68,6 +68,7 @@ int check_machine(struct ps_machine *machine, const struct ps_check_settings *se
 
 	report->nr = 0;
 	census_take(&c);
+	census_owned(&c);
 	check_pages(&c);
 	check_rmap(&c);
 	check_tlbs(&c);

@@ -30,14 +30,16 @@ static struct mappings count_mappings(struct census *c, struct page *head)
 	unsigned long nr = compound_nr(head), i;
 	pfn_t pfn = page_to_pfn(head);
 	struct mappings m = { 0 };
+	int mapped = 0;
 
 	for (i = 0; i < nr; i++) {
 		const struct sight *sight = sight_find(c, pfn + i);
 		int ptes = sight ? (int)sight->ptes : 0, pmds = sight ? (int)sight->pmds : 0;
 
-		if (atomic_read(&head[i]._mapcount) + 1 != ptes)
+		if (page_has_type(head + i) ? ptes != 0 : atomic_read(&head[i]._mapcount) + 1 != ptes)
 			violation(c, 4, pfn + i, "pfn %lu: _mapcount says %d PTEs, %d map it", (unsigned long)(pfn + i),
 				  atomic_read(&head[i]._mapcount) + 1, ptes);
+		mapped += atomic_read(&head[i]._mapcount) >= 0;
 		if (i && pmds)
 			violation(c, 4, pfn + i, "pfn %lu: a PMD maps a tail", (unsigned long)(pfn + i));
 		m.present += ptes + pmds;
@@ -50,6 +52,10 @@ static struct mappings count_mappings(struct census *c, struct page *head)
 		if (head_compound_mapcount(head) != pmds)
 			violation(c, 4, pfn, "pfn %lu: compound_mapcount says %d PMDs, %d map it", (unsigned long)pfn,
 				  head_compound_mapcount(head), pmds);
+		mapped += head_compound_mapcount(head) ? COMPOUND_MAPPED : 0;
+		if (head_nr_pages_mapped(head) != mapped)
+			violation(c, 4, pfn, "pfn %lu: nr_pages_mapped is %#x, the counts it sums up say %#x",
+				  (unsigned long)pfn, (unsigned int)head_nr_pages_mapped(head), (unsigned int)mapped);
 	}
 	return m;
 }
@@ -94,6 +100,27 @@ static long model_refs(struct page *head, bool *ret_cached)
 	return refs;
 }
 
+/*
+ * A page some driver owns: in its books once, and whoever marks a page movable has it there. Return: references that are.
+ */
+static long check_owned(struct census *c, struct page *head)
+{
+	const struct sight *sight = sight_find(c, page_to_pfn(head));
+	long owned = sight ? sight->owned : 0;
+	pfn_t pfn = page_to_pfn(head);
+
+	if (owned > 1)
+		violation(c, 8, pfn, "pfn %lu: %ld times in the books of an owner", (unsigned long)pfn, owned);
+	if (!c->settings->busy && __PageMovable(head)) {
+		if (!owned)
+			violation(c, 8, pfn, "pfn %lu: marked movable, but in nobody's books", (unsigned long)pfn);
+		if (PageIsolated(head))
+			violation(c, 18, pfn, "pfn %lu: isolated from its owner, though nobody is at work",
+				  (unsigned long)pfn);
+	}
+	return owned;
+}
+
 static bool is_huge_zero(const struct census *c, const struct page *head)
 {
 	return c->machine->faults && head == c->machine->faults->huge_zero_page;
@@ -109,7 +136,7 @@ static void check_allocated(struct census *c, struct page *head)
 	nid_t nid = page_to_nid(head);
 	unsigned long i;
 
-	known = m.present + extra + model_refs(head, &cached);
+	known = m.present + extra + model_refs(head, &cached) + check_owned(c, head);
 	if (is_huge_zero(c, head))
 		known++;
 	if (m.migration && !locked)
@@ -144,7 +171,8 @@ static void check_allocated(struct census *c, struct page *head)
 	}
 	/* Sums for the node counters. */
 	for (i = 0; i < compound_nr(head); i++) {
-		if (!page_mapcount(head + i))
+		/* Where a type is, there is no mapcount. */
+		if (page_has_type(head + i) || !page_mapcount(head + i))
 			continue;
 		if (PageAnon(head))
 			c->anon_mapped[nid]++;

@@ -179,6 +179,7 @@ static void kswapd(void *arg)
 	int highest_zoneidx = MAX_NR_ZONES - 1;
 
 	current->flags |= PF_MEMALLOC | PF_KSWAPD;
+	(void)ps_work_begin(PS_TIME_RECLAIM);
 	current->mm = NULL;
 	current->cpu = kswapd_cpu(this_machine(), k->pgdat->node_id);
 	ps_charge(this_machine()->costs.kswapd_wake_ns, PS_TIME_IDLE);
@@ -296,6 +297,7 @@ static unsigned long reclaim_for_current(const struct zonelist *zonelist, struct
 {
 	static const enum ps_time_class work[] = { PS_TIME_MIGRATE, PS_TIME_COPY, PS_TIME_SCAN };
 	ps_ns_t before[ARRAY_SIZE(work)];
+	enum ps_time_class outer = ps_work_begin(PS_TIME_RECLAIM);
 	unsigned long reclaimed;
 	unsigned int i;
 
@@ -308,6 +310,7 @@ static unsigned long reclaim_for_current(const struct zonelist *zonelist, struct
 		current->time[PS_TIME_RECLAIM] += current->time[work[i]] - before[i];
 		current->time[work[i]] = before[i];
 	}
+	ps_work_end(outer);
 	return reclaimed;
 }
 

@@ -13,7 +13,7 @@
 #include <pagesim/task.h>
 #include <pagesim/writeback.h>
 
-int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
+static int lock_and_hold(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force, bool second)
 {
 	*q = (struct quiesce){ .page = page };
 	if (!trylock_page(page)) {
@@ -22,27 +22,43 @@ int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, b
 		/* Who reclaims for an allocation may hold page locks itself: it must not wait for one. */
 		if (current->flags & PF_MEMALLOC)
 			return -EAGAIN;
-		lock_page(page);
+		if (second)
+			lock_page_nested(page);
+		else
+			lock_page(page);
 	}
 	if (PageWriteback(page)) {
 		/* Only a caller who may wait for devices may wait for this one. */
 		if (mode != MIGRATE_SYNC && mode != MIGRATE_SYNC_NO_COPY) {
+			q->writeback = true;
 			unlock_page(page);
 			return -EBUSY;
 		}
 		if (!force) {
+			q->writeback = true;
 			unlock_page(page);
 			return -EAGAIN;
 		}
 		wait_on_page_writeback(page);
 	}
-	/*
-	 * Once unmapped, the page no longer keeps its anon_vma alive, and the entries are found through it. No hold means that
-	 * the page is not mapped, and with the lock held nobody can map it again.
-	 */
-	if (PageAnon(page))
-		q->anon_vma = page_get_anon_vma(page);
+	quiesce_hold(q, page);
 	return 0;
+}
+
+int quiesce_lock(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
+{
+	return lock_and_hold(q, page, mode, force, false);
+}
+
+int quiesce_lock_second(struct quiesce *q, struct page *page, enum migrate_mode mode, bool force)
+{
+	return lock_and_hold(q, page, mode, force, true);
+}
+
+void quiesce_hold(struct quiesce *q, struct page *page)
+{
+	/* No hold means that the page is not mapped, and with the lock held nobody can map it again. */
+	*q = (struct quiesce){ .page = page, .anon_vma = PageAnon(page) ? page_get_anon_vma(page) : NULL };
 }
 
 void quiesce_unmap(struct quiesce *q, struct tlb_batch *batch)

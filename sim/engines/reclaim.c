@@ -175,7 +175,6 @@ static unsigned long move_pages_to_lru(struct lruvec *lruvec, struct list_head *
  */
 static int referenced_locked(struct page *page, u64 *ret_flags)
 {
-	ps_ns_t before = current->time[PS_TIME_MIGRATE];
 	struct anon_vma *anon_vma = NULL;
 	int referenced = 0;
 
@@ -188,9 +187,6 @@ static int referenced_locked(struct page *page, u64 *ret_flags)
 	referenced = page_referenced(page, ret_flags);
 	if (anon_vma)
 		put_anon_vma(anon_vma);
-	/* The walk charges as a migration's would. */
-	current->time[PS_TIME_RECLAIM] += current->time[PS_TIME_MIGRATE] - before;
-	current->time[PS_TIME_MIGRATE] = before;
 	return referenced;
 }
 

@@ -150,6 +150,7 @@ int split_huge_page_to_list(struct page *page, struct list_head *list)
 	struct anon_vma *anon_vma = NULL;
 	struct deferred_split *queue = get_deferred_split_queue(head);
 	unsigned long nr = compound_nr(head);
+	enum ps_time_class before;
 	pgoff_t end = U64_MAX;
 	struct xa_state xas;
 	int error;
@@ -160,6 +161,7 @@ int split_huge_page_to_list(struct page *page, struct list_head *list)
 
 	if (PageWriteback(head))
 		return -EBUSY;
+	before = ps_work_begin(PS_TIME_MIGRATE);
 	error = -EBUSY;
 	if (PageAnon(head)) {
 		anon_vma = page_get_anon_vma(head);
@@ -225,6 +227,7 @@ out:
 	if (mapping)
 		xas_destroy(&xas);
 	count_vm_event(error ? THP_SPLIT_PAGE_FAILED : THP_SPLIT_PAGE);
+	ps_work_end(before);
 	return error;
 }
 

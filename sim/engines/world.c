@@ -16,6 +16,7 @@
 #include <pagesim/mmap.h>
 #include <pagesim/reclaim.h>
 #include <pagesim/rmap.h>
+#include <pagesim/swap.h>
 #include <pagesim/task.h>
 #include <pagesim/tlbflush.h>
 #include <pagesim/vmstat.h>
@@ -36,6 +37,8 @@ static int init_layers(struct ps_machine *machine, const struct ps_world_setting
 
 	if (!error)
 		ps_mem_set_page_ops(machine, &page_ops);
+	if (!error)
+		error = ps_swap_init(machine);
 	if (!error)
 		error = ps_files_init(machine);
 	if (!error)
@@ -63,6 +66,7 @@ static void destroy_layers(struct ps_machine *machine)
 	ps_faults_destroy(machine);
 	if (machine->files)
 		ps_files_destroy(machine);
+	ps_swap_destroy(machine);
 	ps_rmap_destroy(machine);
 	ps_mms_destroy(machine);
 	if (machine->mem)

@@ -39,6 +39,7 @@
 #include <pagesim/page_ref.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 
 #include "fault/vm_fault.h"
@@ -195,10 +196,16 @@ static bool exceeds(const struct collapse_control *cc, unsigned int seen, unsign
 	return true;
 }
 
-static void release_pte_page(struct page *page)
+/* @sign: 1 taken off the LRU, -1 given back. */
+static void count_isolated(struct page *page, long sign)
 {
 	__mod_node_page_state(page_to_nid(page), page_is_file_lru(page) ? NR_ISOLATED_FILE : NR_ISOLATED_ANON,
-			      -thp_nr_pages(page));
+			      sign * thp_nr_pages(page));
+}
+
+static void release_pte_page(struct page *page)
+{
+	count_isolated(page, -1);
 	unlock_page(page);
 	putback_lru_page(page);
 }
@@ -243,8 +250,7 @@ static enum scan_result isolate_pte_page(struct page *page, struct list_head *co
 		unlock_page(page);
 		return SCAN_DEL_PAGE_LRU;
 	}
-	__mod_node_page_state(page_to_nid(page), page_is_file_lru(page) ? NR_ISOLATED_FILE : NR_ISOLATED_ANON,
-			      thp_nr_pages(page));
+	count_isolated(page, 1);
 	if (compound)
 		list_add_tail(&page->lru, compound_pages);
 	return SCAN_SUCCEED;
@@ -325,11 +331,14 @@ static void __collapse_huge_page_copy(struct vm_area_struct *vma, pte_t *table, 
 		ptep_get_and_clear(&table[i]);
 		page_remove_rmap(page, vma, false);
 		spin_unlock(ptl);
-		put_page(page);
+		free_page_and_swap_cache(page);
 	}
 	list_for_each_entry_safe(page, next, compound_pages, lru) {
 		list_del(&page->lru);
-		release_pte_page(page);
+		count_isolated(page, -1);
+		unlock_page(page);
+		free_swap_cache(page);
+		putback_lru_page(page);
 	}
 }
 

@@ -703,7 +703,7 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	return 0;
 }
 
-vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags)
+static vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags)
 {
 	struct vm_fault vmf = { .vma = vma, .address = addr & PAGE_MASK, .flags = flags };
 	struct mm_struct *mm = vma->vm_mm;
@@ -739,6 +739,15 @@ vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int fl
 		}
 	}
 	return handle_pte_fault(&vmf);
+}
+
+vm_fault_t handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsigned int flags)
+{
+	enum ps_time_class before = ps_work_begin(PS_TIME_FAULT);
+	vm_fault_t ret = __handle_mm_fault(vma, addr, flags);
+
+	ps_work_end(before);
+	return ret;
 }
 
 /* ---- populate */

@@ -260,14 +260,13 @@ int vma_modify(struct vm_area_struct *vma, u64 start, u64 end, const struct vma_
 
 static u64 vm_flags_of(unsigned int prot, unsigned int flags)
 {
-	u64 vm_flags = VM_MAYREAD | VM_MAYWRITE;
+	u64 vm_flags = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | calc_vm_prot_bits(prot);
 
-	if (prot & MM_PROT_READ)
-		vm_flags |= VM_READ;
-	if (prot & MM_PROT_WRITE)
-		vm_flags |= VM_WRITE;
 	if (flags & MM_MAP_SHARED)
 		vm_flags |= VM_SHARED | VM_MAYSHARE;
+	/* What nobody can write through needs none of the care that shared writing needs. */
+	if ((flags & MM_MAP_SHARED) && (flags & MM_MAP_FILE_READ_ONLY))
+		vm_flags &= ~(u64)(VM_SHARED | VM_MAYWRITE);
 	/* What may need memory of its own is accounted; this decides which VMAs can merge. */
 	if ((vm_flags & (VM_SHARED | VM_WRITE)) == VM_WRITE)
 		vm_flags |= VM_ACCOUNT;
@@ -286,8 +285,11 @@ static int check_range(const struct mm_struct *mm, u64 addr, u64 *len)
 	return 0;
 }
 
-/* Context: mmap_lock for writing. */
-static int unmap_locked(struct mm_struct *mm, u64 start, u64 end);
+/*
+ * Context: mmap_lock for writing.
+ * @ret_downgraded: NULL, or the lock may end up held for reading only; whether it is, comes back here.
+ */
+static int unmap_locked(struct mm_struct *mm, u64 start, u64 end, bool *ret_downgraded);
 
 int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned int flags, struct inode *inode,
 	    pgoff_t pgoff)
@@ -301,13 +303,15 @@ int do_mmap(struct mm_struct *mm, u64 addr, u64 len, unsigned int prot, unsigned
 	if (error)
 		return error;
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
+	if (inode && (flags & MM_MAP_SHARED) && (flags & MM_MAP_FILE_READ_ONLY) && (prot & MM_PROT_WRITE))
+		return -EACCES;
 	mmap_write_lock(mm);
 	if (find_vma_intersection(mm, addr, addr + len)) {
 		if (!(flags & MM_MAP_FIXED)) {
 			error = flags & MM_MAP_FIXED_NOREPLACE ? -EEXIST : -ENOMEM;
 			goto out_unlock;
 		}
-		error = unmap_locked(mm, addr, addr + len);
+		error = unmap_locked(mm, addr, addr + len, NULL);
 		if (error)
 			goto out_unlock;
 	}
@@ -355,8 +359,11 @@ out_unlock:
 
 /* ---- munmap */
 
-/* Unmaps the VMAs of the list (already out of the tree), frees their tables, and them. */
-static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 start, u64 end)
+/*
+ * Unmaps the VMAs of the list (already out of the tree), frees the tables that nobody else needs, and them. From here on the
+ * lock for reading does: no one finds these VMAs any more, and none can be made in their place.
+ */
+static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 start, u64 end, bool downgrade)
 {
 	struct vm_area_struct *vma, *safe, *next = find_vma(mm, end), *prev;
 	struct mmu_gather tlb;
@@ -366,6 +373,8 @@ static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 s
 		    : (list_empty(&mm->mmap) ? NULL : list_last_entry(&mm->mmap, struct vm_area_struct, vm_link));
 	floor = prev ? prev->vm_end : 0;
 	ceiling = next ? next->vm_start : task_size(&mm->pt);
+	if (downgrade)
+		mmap_write_downgrade(mm);
 	lru_add_drain();
 	tlb_gather_mmu(&tlb, mm);
 	list_for_each_entry(vma, detached, vm_link)
@@ -376,13 +385,13 @@ static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 s
 		unlink_anon_vmas(vma);
 		vma_unlink_file(vma);
 	}
-	free_pgtables(&mm->pt, floor, ceiling);
+	free_pgd_range(&mm->pt, start, end, floor, ceiling);
 	tlb_finish_mmu(&tlb);
 	list_for_each_entry_safe(vma, safe, detached, vm_link)
 		remove_vma(vma);
 }
 
-static int unmap_locked(struct mm_struct *mm, u64 start, u64 end)
+static int unmap_locked(struct mm_struct *mm, u64 start, u64 end, bool *ret_downgraded)
 {
 	struct vm_area_struct *vma, *next;
 	LIST_HEAD(detached);
@@ -407,20 +416,26 @@ static int unmap_locked(struct mm_struct *mm, u64 start, u64 end)
 		vma_unlink_tree(vma);
 		list_add_tail(&vma->vm_link, &detached);
 	}
-	unmap_region(mm, &detached, start, end);
+	unmap_region(mm, &detached, start, end, ret_downgraded != NULL);
+	if (ret_downgraded)
+		*ret_downgraded = true;
 	return 0;
 }
 
 int do_munmap(struct mm_struct *mm, u64 start, u64 len)
 {
 	int error = check_range(mm, start, &len);
+	bool downgraded = false;
 
 	if (error)
 		return -EINVAL;
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
 	mmap_write_lock(mm);
-	error = unmap_locked(mm, start, start + len);
-	mmap_write_unlock(mm);
+	error = unmap_locked(mm, start, start + len, &downgraded);
+	if (downgraded)
+		mmap_read_unlock(mm);
+	else
+		mmap_write_unlock(mm);
 	return error;
 }
 
@@ -451,7 +466,7 @@ void exit_mmap(struct mm_struct *mm)
 		vma_unlink_tree(vma);
 		list_add_tail(&vma->vm_link, &detached);
 	}
-	unmap_region(mm, &detached, 0, task_size(&mm->pt));
+	unmap_region(mm, &detached, 0, task_size(&mm->pt), false);
 	mmap_write_unlock(mm);
 	mm_put_huge_zero_page(mm);
 }
@@ -643,7 +658,7 @@ int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr)
 	u64 moved;
 	int error = check_range(mm, old_addr, &len);
 
-	if (error || (new_addr & ~PAGE_MASK) || check_range(mm, new_addr, &len))
+	if (error)
 		return -EINVAL;
 	ps_charge(this_machine()->costs.syscall_ns, PS_TIME_SYSCALL);
 	mmap_write_lock(mm);
@@ -651,9 +666,9 @@ int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr)
 	if (!vma_lookup(mm, old_addr))
 		goto out;
 	error = -EINVAL;
-	if (old_addr + len > new_addr && new_addr + len > old_addr)
+	if (check_range(mm, new_addr, &len) || (old_addr + len > new_addr && new_addr + len > old_addr))
 		goto out;
-	error = unmap_locked(mm, new_addr, new_addr + len);
+	error = unmap_locked(mm, new_addr, new_addr + len, NULL);
 	if (error)
 		goto out;
 	error = -EFAULT;
@@ -668,13 +683,13 @@ int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr)
 	if (moved < len) {
 		/* Out of memory half way: move back what went, and take the new place away. */
 		move_page_tables(fresh, new_addr, old_addr, moved, true);
-		unmap_locked(mm, new_addr, new_addr + len);
+		unmap_locked(mm, new_addr, new_addr + len, NULL);
 		error = -ENOMEM;
 		goto out;
 	}
 	vma_set_page_prot(fresh);
 	/* The pages are at the new place, so the call has succeeded, even if the empty old one cannot be cut out. */
-	unmap_locked(mm, old_addr, old_addr + len);
+	unmap_locked(mm, old_addr, old_addr + len, NULL);
 	error = 0;
 out:
 	mmap_write_unlock(mm);

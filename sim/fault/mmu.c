@@ -108,6 +108,7 @@ int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret)
 
 	tlb_enter_mm(&mm->pt);
 	for (;;) {
+		ps_take_ipis();
 		ps_charge(4 * machine->costs.walk_step_ns, PS_TIME_ACCESS);
 		error = walk(mm, addr, write, ret);
 		if (!error)

@@ -109,7 +109,7 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 static long change_huge_pmd(struct vm_area_struct *vma, pmd_t *pmd, pgprot_t prot, unsigned int flags)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
-	spinlock_t *ptl = pmd_trans_huge_lock(vma, pmd);
+	spinlock_t *ptl = __pmd_trans_huge_lock(vma, pmd);
 	long ret = 1;
 	pmd_t old;
 
@@ -147,6 +147,7 @@ out:
 
 long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned int flags)
 {
+	enum ps_time_class before = ps_work_begin(flags & MM_CP_PROT_NUMA ? PS_TIME_SCAN : PS_TIME_SYSCALL);
 	pgprot_t prot = flags & MM_CP_PROT_NUMA ? PAGE_NONE : vma->vm_page_prot;
 	struct page_tables *pt = &vma->vm_mm->pt;
 	long pages = 0, huge = 0;
@@ -174,8 +175,7 @@ long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned 
 		}
 		if (pmd_table(pmdp_get(pmd)))
 			pages += change_pte_range(vma, pmd, addr, next, prot, flags);
-		ps_charge((next - addr) / PAGE_SIZE * this_machine()->costs.scan_pte_ns,
-			  flags & MM_CP_PROT_NUMA ? PS_TIME_SCAN : PS_TIME_SYSCALL);
+		ps_charge_work((next - addr) / PAGE_SIZE * this_machine()->costs.scan_pte_ns);
 		addr = next;
 		cond_resched();
 	}
@@ -183,6 +183,7 @@ long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned 
 		flush_tlb_range(pt, start, end);
 	if (huge)
 		count_vm_events(NUMA_HUGE_PTE_UPDATES, huge);
+	ps_work_end(before);
 	return pages;
 }
 
@@ -217,7 +218,7 @@ static int mprotect_fixup(struct vm_area_struct **vmap, u64 start, u64 end, u64 
 
 int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot)
 {
-	u64 want = (prot & MM_PROT_READ ? VM_READ : 0) | (prot & MM_PROT_WRITE ? VM_WRITE : 0);
+	u64 want = calc_vm_prot_bits(prot);
 	struct vm_area_struct *vma;
 	u64 end, at;
 	int error = -ENOMEM;
@@ -239,6 +240,10 @@ int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot)
 
 		error = -ENOMEM;
 		if (!vma || vma->vm_start > at)
+			break;
+		/* VM_MAYREAD, VM_MAYWRITE and VM_MAYEXEC lie four bits above what they allow. */
+		error = -EACCES;
+		if (want & ~(vma->vm_flags >> 4))
 			break;
 		next = ps_min(vma->vm_end, end);
 		error = mprotect_fixup(&vma, at, next, (vma->vm_flags & ~VM_ACCESS_FLAGS) | want);

@@ -69,11 +69,7 @@ enum mm_counter mm_counter_of(struct page *page)
 
 static bool should_zap(const struct zap_details *details, struct page *page)
 {
-	if (!details)
-		return true;
-	if (details->single && compound_head(page) != details->single)
-		return false;
-	return !(details->keep_cows && PageAnon(page));
+	return !(details && details->keep_cows && PageAnon(page));
 }
 
 static u64 zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u64 end,
@@ -140,7 +136,7 @@ static u64 zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd
 static bool zap_huge_pmd(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd_t *pmd, u64 addr)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	spinlock_t *ptl = pmd_trans_huge_lock(vma, pmd);
+	spinlock_t *ptl = __pmd_trans_huge_lock(vma, pmd);
 	unsigned int nr = hpage_pmd_nr(&mm->pt);
 	pte_t *table = NULL;
 	struct page *page = NULL;
@@ -177,6 +173,30 @@ static bool zap_huge_pmd(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd
 	return true;
 }
 
+/*
+ * The first PMD from *addr on that has something in it. Where one page is taken away (details->single), empty ones count
+ * as well: somebody may be about to have emptied them.
+ */
+static pmd_t *next_pmd(const struct page_tables *pt, u64 *addr, u64 end, const struct zap_details *details)
+{
+	if (!details || !details->single)
+		return pmd_next(pt, addr, end);
+	for (; *addr < end; *addr = pmd_addr_end(pt, *addr, end)) {
+		pmd_t *pmd = pmd_find(pt, *addr);
+
+		if (pmd)
+			return pmd;
+	}
+	return NULL;
+}
+
+/* Does `single` fit into this PMD, which shows nothing of it? */
+static bool may_be_in_flight(const struct page_tables *pt, u64 size, pmd_t pmd, const struct zap_details *details)
+{
+	return details && details->single && compound_nr(details->single) >= hpage_pmd_nr(pt) && size == pmd_size(pt) &&
+	       pmd_none(pmd);
+}
+
 void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, u64 start, u64 end,
 		      const struct zap_details *details)
 {
@@ -184,7 +204,7 @@ void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, u64 st
 	u64 addr = start;
 	pmd_t *pmd;
 
-	while ((pmd = pmd_next(pt, &addr, end))) {
+	while ((pmd = next_pmd(pt, &addr, end, details))) {
 		u64 next = pmd_addr_end(pt, addr, end);
 
 		if (pmd_leaf_or_swap(pmdp_get(pmd))) {
@@ -194,6 +214,12 @@ void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, u64 st
 				addr = next;
 				continue;
 			}
+		} else if (may_be_in_flight(pt, next - addr, pmdp_get(pmd), details)) {
+			/*
+			 * zap_huge_pmd() or a split clears the PMD first and uncounts the mapping afterwards, under this lock. Our
+			 * caller wants to find the page unmapped when we come back, so let them finish.
+			 */
+			spin_unlock(pmd_lock(pt, pmd));
 		}
 		while (addr < next && pmd_table(pmdp_get(pmd)))
 			addr = zap_pte_range(tlb, vma, pmd, addr, next, details);

@@ -559,10 +559,10 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 		flush_cpu(m, own, asid, vpn, npages);
 		if (npages) {
 			count_vm_events(NR_TLB_LOCAL_FLUSH_ONE, (long)npages);
-			ps_charge(npages * costs->tlb_flush_page_ns, PS_TIME_MIGRATE);
+			ps_charge_work(npages * costs->tlb_flush_page_ns);
 		} else {
 			count_vm_event(NR_TLB_LOCAL_FLUSH_ALL);
-			ps_charge(costs->tlb_flush_all_ns, PS_TIME_MIGRATE);
+			ps_charge_work(costs->tlb_flush_all_ns);
 		}
 	}
 	for_each_set_bit(cpu, cpus->bits, m->nr_cpus) {
@@ -576,7 +576,7 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 	if (remote) {
 		count_vm_event(NR_TLB_REMOTE_FLUSH);
 		count_vm_events(NR_TLB_REMOTE_FLUSH_RECEIVED, (long)remote);
-		ps_charge(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns, PS_TIME_MIGRATE);
+		ps_charge_work(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns);
 	}
 	return remote;
 }
@@ -592,4 +592,12 @@ ps_ns_t ps_cpu_take_ipi_ns(struct ps_machine *machine, int cpu)
 	*owed = 0;
 	return ns;
 #endif
+}
+
+void ps_take_ipis(void)
+{
+	ps_ns_t ns = ps_cpu_take_ipi_ns(this_machine(), ps_current->cpu);
+
+	if (ns)
+		ps_charge(ns, PS_TIME_INTERRUPT);
 }

@@ -778,12 +778,21 @@ static struct ps_machine_spec *load_base(const char *what, const char *const *di
 	return NULL;
 }
 
-/* "0=64M": the size of one node. */
-static bool resize_node(struct ps_machine_spec *spec, const char *what, char *part, GError **error)
+/* "0=64M": the size of one node; "bits=3", "min-free=32": its page tables, its watermarks. */
+static bool change_part(struct ps_machine_spec *spec, const char *what, char *part, GError **error)
 {
 	char *equals = strchr(g_strstrip(part), '=');
-	u64 nid = UINT64_MAX, bytes;
+	u64 nid = UINT64_MAX, bytes, number;
 	bool good;
+
+	if (g_str_has_prefix(part, "bits=") && parse_number(equals + 1, 0, &number) && number >= 2 && number <= 9) {
+		spec->pt_bits = (unsigned)number;
+		return true;
+	}
+	if (g_str_has_prefix(part, "min-free=") && parse_number(equals + 1, 0, &number)) {
+		spec->min_free_kbytes = number;
+		return true;
+	}
 
 	if (equals)
 		*equals = '\0';
@@ -795,8 +804,9 @@ static bool resize_node(struct ps_machine_spec *spec, const char *what, char *pa
 		return true;
 	}
 	g_set_error(error, PS_MACHINE_ERROR, PS_MACHINE_ERROR_SYNTAX,
-		    "%s: expected NODE=SIZE such as 0=64M with a node 0 .. %u, found \"%s\"", what, spec->nr_nodes - 1,
-		    part);
+		    "%s: expected NODE=SIZE such as 0=64M with a node 0 .. %u, bits=2 .. bits=9 or min-free=KIB, "
+		    "found \"%s\"",
+		    what, spec->nr_nodes - 1, part);
 	return false;
 }
 
@@ -811,7 +821,7 @@ struct ps_machine_spec *ps_machine_spec_load(const char *what, const char *const
 	parts = g_strsplit(what, ",", -1);
 	spec = load_base(parts[0] ? parts[0] : "", dirs, error);
 	for (unsigned i = 1; spec && parts[i - 1] && parts[i]; i++)
-		if (!resize_node(spec, what, parts[i], error)) {
+		if (!change_part(spec, what, parts[i], error)) {
 			ps_machine_spec_free(spec);
 			spec = NULL;
 		}

@@ -32,6 +32,7 @@ void prep_compound_page(struct page *page, unsigned int order)
 	page[1].compound_nr = (unsigned int)nr;
 	atomic_set(compound_mapcount_ptr(page), -1);
 	atomic_set(compound_pincount_ptr(page), 0);
+	page[1].nr_pages_mapped = 0;
 }
 
 void prep_transhuge_page(struct page *page)
@@ -46,16 +47,34 @@ static void free_compound_page(struct page *page)
 	free_unref_page(page, compound_order(page));
 }
 
-static void free_transhuge_page(struct page *page)
+bool deferred_split_take(struct page *page)
+{
+	struct deferred_split *queue = get_deferred_split_queue(page);
+	bool queued;
+
+	spin_lock(&queue->split_queue_lock);
+	queued = !list_empty(page_deferred_list(page));
+	if (queued) {
+		queue->split_queue_len--;
+		list_del_init(page_deferred_list(page));
+	}
+	spin_unlock(&queue->split_queue_lock);
+	return queued;
+}
+
+void deferred_split_return(struct page *page)
 {
 	struct deferred_split *queue = get_deferred_split_queue(page);
 
 	spin_lock(&queue->split_queue_lock);
-	if (!list_empty(page_deferred_list(page))) {
-		queue->split_queue_len--;
-		list_del(page_deferred_list(page));
-	}
+	list_add_tail(page_deferred_list(page), &queue->split_queue);
+	queue->split_queue_len++;
 	spin_unlock(&queue->split_queue_lock);
+}
+
+static void free_transhuge_page(struct page *page)
+{
+	deferred_split_take(page);
 	free_compound_page(page);
 }
 

@@ -43,6 +43,7 @@ int ps_mem_init(struct ps_machine *machine, const struct ps_mem_settings *settin
 	if (!mem)
 		return -ENOMEM;
 	mem->machine = machine;
+	INIT_LIST_HEAD(&mem->owners);
 	if (settings)
 		mem->settings = *settings;
 	INIT_LIST_HEAD(&mem->shrinkers);

@@ -58,6 +58,8 @@ static const char *tail_bad_reason(const struct page *head, unsigned long i)
 	if (i == 1) {
 		if (ps_glance(tail->compound_mapcount.counter) != -1)
 			return "a compound page to be freed is mapped by a PMD";
+		if (ps_glance(tail->nr_pages_mapped) != 0)
+			return "a compound page to be freed has small pages that are mapped";
 		if (ps_glance(tail->compound_pincount.counter) != 0)
 			return "a compound page to be freed is pinned";
 	} else if (i > 2 && tail->mapping != TAIL_MAPPING) {

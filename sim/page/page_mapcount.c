@@ -16,6 +16,8 @@ int total_mapcount(const struct page *page)
 	if (likely(!PageHead(page)))
 		return atomic_read(&page->_mapcount) + 1;
 	sum = head_compound_mapcount(page);
+	if (!(head_nr_pages_mapped(page) & (COMPOUND_MAPPED - 1)))
+		return sum;
 	nr = compound_nr(page);
 	for (i = 0; i < nr; i++)
 		sum += atomic_read(&page[i]._mapcount) + 1;
@@ -24,16 +26,8 @@ int total_mapcount(const struct page *page)
 
 bool page_mapped(const struct page *page)
 {
-	unsigned long i, nr;
-
 	page = compound_head(page);
 	if (likely(!PageHead(page)))
 		return atomic_read(&page->_mapcount) >= 0;
-	if (head_compound_mapcount(page) > 0)
-		return true;
-	nr = compound_nr(page);
-	for (i = 0; i < nr; i++)
-		if (atomic_read(&page[i]._mapcount) >= 0)
-			return true;
-	return false;
+	return head_compound_mapcount(page) > 0 || head_nr_pages_mapped(page) > 0;
 }

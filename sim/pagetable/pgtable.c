@@ -189,54 +189,66 @@ static unsigned int level_shift(const struct page_tables *pt, unsigned int level
 /* Levels: 0 holds PTEs, 1 PMDs, 2 PUDs, 3 PGDs. */
 static void count_table(struct page_tables *pt, unsigned int level, long delta)
 {
-	if (level == 0)
-		pt->nr_ptes += delta;
-	else if (level == 1)
-		pt->nr_pmds += delta;
-	else
-		pt->nr_puds += delta;
+	long *count = level == 0 ? &pt->nr_ptes : level == 1 ? &pt->nr_pmds : &pt->nr_puds;
+
+	__atomic_fetch_add(count, delta, __ATOMIC_RELAXED);
 }
 
-/*
- * Frees the tables below `entry` (a table of `level` that covers [base, base + size)) which lie wholly in [floor, ceiling);
- * clears the entry when its own table went.
- */
-static void free_level(struct page_tables *pt, u64 *entryp, unsigned int level, u64 base, u64 floor, u64 ceiling)
+/* What of an address space is given back: tables of [start, end), if all that they cover lies in [floor, ceiling). */
+struct free_range {
+	u64 start, end, floor, ceiling;
+};
+
+/* The entries of a table at `base` that [start, end) touches: from *ret_first on, before *ret_end. */
+static void entries_touched(const struct page_tables *pt, unsigned int level, u64 base, const struct free_range *range,
+			    unsigned int *ret_first, unsigned int *ret_end)
 {
-	u64 *table = (u64 *)entry_table(*entryp);
+	unsigned int shift = level_shift(pt, level);
+	u64 n = 1ULL << pt->bits, span = range->end > base ? range->end - base : 0;
+
+	*ret_first = range->start > base ? (unsigned int)ps_min((range->start - base) >> shift, n) : 0;
+	*ret_end = (unsigned int)ps_min((span + (1ULL << shift) - 1) >> shift, n);
+}
+
+/* Frees the tables below `entry`, a table of `level` that begins at `base`, and clears the entry when its own table went. */
+static void free_level(struct page_tables *pt, u64 *entryp, unsigned int level, u64 base,
+		       const struct free_range *range)
+{
+	u64 *table = (u64 *)entry_table(*entryp), used = 0;
 	u64 step = 1ULL << level_shift(pt, level);
-	unsigned int n = 1U << pt->bits, i;
+	unsigned int n = 1U << pt->bits, i, end;
 
 	if (level > 0) {
-		for (i = 0; i < n; i++) {
-			u64 at = base + i * step;
-
-			if (!(table[i] & _PAGE_TABLE) || at + step <= floor || at >= ceiling)
-				continue;
-			free_level(pt, &table[i], level - 1, at, floor, ceiling);
-		}
+		entries_touched(pt, level, base, range, &i, &end);
+		for (; i < end; i++)
+			if (table[i] & _PAGE_TABLE)
+				free_level(pt, &table[i], level - 1, base + i * step, range);
 	}
-	if (base < floor || base + n * step > ceiling)
+	if (base < range->floor || base + n * step > range->ceiling)
 		return;
 	for (i = 0; i < n; i++)
-		BUG_ON(table[i] != 0);
+		used |= table[i];
+	BUG_ON(used);
 	__atomic_store_n(entryp, 0, __ATOMIC_RELEASE);
 	count_table(pt, level, -1);
 	table_free(pt->pool, table);
 }
 
+void free_pgd_range(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling)
+{
+	const struct free_range range = { .start = start, .end = end, .floor = floor, .ceiling = ceiling };
+	u64 step = 1ULL << level_shift(pt, 3);
+	unsigned int i, last;
+
+	entries_touched(pt, 3, 0, &range, &i, &last);
+	for (; i < last; i++)
+		if (pt->pgd[i] & _PAGE_TABLE)
+			free_level(pt, &pt->pgd[i], 2, i * step, &range);
+}
+
 void free_pgtables(struct page_tables *pt, u64 start, u64 end)
 {
-	u64 step = 1ULL << level_shift(pt, 3);
-	unsigned int i;
-
-	for (i = 0; i < 1U << pt->bits; i++) {
-		u64 at = i * step;
-
-		if (!(pt->pgd[i] & _PAGE_TABLE) || at + step <= start || at >= end)
-			continue;
-		free_level(pt, &pt->pgd[i], 2, at, start, end);
-	}
+	free_pgd_range(pt, start, end, start, end);
 }
 
 void page_tables_destroy(struct page_tables *pt)

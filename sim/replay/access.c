@@ -192,7 +192,6 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 
 	load_costs(r, cpu_nid);
 	tlb_enter_mm(pt);
-	ps_charge(ps_cpu_take_ipi_ns(machine, task->cpu), PS_TIME_MIGRATE);
 	replay_set_deadline(r);
 	deadline = r->deadline;
 	now = task->now + computed;
@@ -224,7 +223,7 @@ bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch)
 				computed = 0;
 				done = i;
 				error = slow_record(r, vpn, meta, word != 0, &nid);
-				ps_charge(ps_cpu_take_ipi_ns(machine, task->cpu), PS_TIME_MIGRATE);
+				ps_take_ipis();
 				replay_set_deadline(r);
 				deadline = r->deadline;
 				now = task->now;

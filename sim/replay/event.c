@@ -210,7 +210,8 @@ static u64 bytes_of(u64 pages)
 
 static unsigned int prot_of(u32 prot)
 {
-	return (prot & (PS_PROT_READ | PS_PROT_EXEC) ? MM_PROT_READ : 0) | (prot & PS_PROT_WRITE ? MM_PROT_WRITE : 0);
+	return (prot & PS_PROT_READ ? MM_PROT_READ : 0) | (prot & PS_PROT_WRITE ? MM_PROT_WRITE : 0) |
+	       (prot & PS_PROT_EXEC ? MM_PROT_EXEC : 0);
 }
 
 /* The simulated file of a recorded path, without a reference of its own. Return: 0, -ENOMEM, -EINVAL. */
@@ -372,6 +373,8 @@ static int advice_of(int advice)
 		return PS_MADV_COLD;
 	case PS_ADVICE_FREE:
 		return PS_MADV_FREE;
+	case PS_ADVICE_COLLAPSE:
+		return PS_MADV_COLLAPSE;
 	default:
 		return -ENOENT;
 	}
@@ -427,7 +430,8 @@ static int grow(struct mm_struct *mm, u64 end, u64 len)
 	pgoff_t pgoff = 0;
 
 	if (vma) {
-		prot = (vma->vm_flags & VM_READ ? MM_PROT_READ : 0) | (vma->vm_flags & VM_WRITE ? MM_PROT_WRITE : 0);
+		prot = (vma->vm_flags & VM_READ ? MM_PROT_READ : 0) | (vma->vm_flags & VM_WRITE ? MM_PROT_WRITE : 0) |
+		       (vma->vm_flags & VM_EXEC ? MM_PROT_EXEC : 0);
 		flags |= vma->vm_flags & VM_SHARED ? MM_MAP_SHARED : 0;
 		if (!vma_is_anonymous(vma)) {
 			inode = vma->vm_mapping->host;

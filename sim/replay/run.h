@@ -2,9 +2,10 @@
 /*
  * What one bulk replay consists of, for the files that implement it:
  *
- *   replay.c   setting up, time, intervals, the report
+ *   replay.c   setting up, time
  *   access.c   records: the hot path
  *   event.c    events: what a program asks of its kernel
+ *   count.c    what has been counted: intervals, the report
  *
  * Invariant between batches: no task is entered. Within a batch the task it belongs to is, and `deadline` is the earliest
  * virtual time at which anything but the task itself has to happen.
@@ -102,6 +103,11 @@ bool replay_due(struct ps_replay *r);
 void replay_set_deadline(struct ps_replay *r);
 /** Notes how much memory is resident if it was never more. Context: before memory is given back. */
 void replay_note_peak(struct ps_replay *r);
+
+/** Totals so far, in the columns of a row. */
+void replay_totals(struct ps_replay *r, u64 *values);
+/** Ends the open interval at @end, counted from the origin. */
+bool replay_close_row(struct ps_replay *r, ps_ns_t end);
 
 /** Replays the records of a batch in the entered task. */
 bool replay_accesses(struct ps_replay *r, const struct ps_trace_batch *batch);

@@ -112,6 +112,7 @@ static void split_anon(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr, bool f
 	unsigned int i, nr = hpage_pmd_nr(pt);
 	struct leaf leaf = { 0 };
 	pmd_t old = *pmd;
+	int newly = 0;
 	pte_t *table;
 
 	leaf.migration = is_pmd_migration_entry(old);
@@ -151,13 +152,15 @@ static void split_anon(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr, bool f
 								: small_mapping(&leaf, vma, i));
 		}
 		if (!leaf.migration)
-			atomic_inc(&leaf.page[i]._mapcount);
+			newly += atomic_inc_and_test(&leaf.page[i]._mapcount);
 	}
 	if (!leaf.migration) {
+		nr_pages_mapped_add(leaf.page, newly);
 		/* Each small page is counted now, so the whole may be uncounted without any looking unmapped for a moment. */
 		if (compound_mapcount(leaf.page) > 1)
 			SetPageDoubleMap(leaf.page);
 		if (atomic_add_negative(-1, compound_mapcount_ptr(leaf.page))) {
+			nr_pages_mapped_add(leaf.page, -COMPOUND_MAPPED);
 			__mod_node_page_state(page_to_nid(leaf.page), NR_ANON_THPS, -(long)nr);
 			TestClearPageDoubleMap(leaf.page);
 		}
@@ -226,15 +229,17 @@ void vma_adjust_trans_huge(struct vm_area_struct *vma, u64 start, u64 end)
 	split_if_inside(vma, end);
 }
 
-spinlock_t *pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd)
+spinlock_t *__pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd)
 {
-	spinlock_t *ptl;
+	spinlock_t *ptl = pmd_lock(&vma->vm_mm->pt, pmd);
 
-	if (!pmd_leaf_or_swap(pmdp_get(pmd)))
-		return NULL;
-	ptl = pmd_lock(&vma->vm_mm->pt, pmd);
 	if (likely(pmd_leaf_or_swap(*pmd)))
 		return ptl;
 	spin_unlock(ptl);
 	return NULL;
+}
+
+spinlock_t *pmd_trans_huge_lock(struct vm_area_struct *vma, pmd_t *pmd)
+{
+	return pmd_leaf_or_swap(pmdp_get(pmd)) ? __pmd_trans_huge_lock(vma, pmd) : NULL;
 }

@@ -25,6 +25,7 @@
 #include <pagesim/page_lock.h>
 #include <pagesim/page_mapcount.h>
 #include <pagesim/page_ref.h>
+#include <pagesim/pagemap.h>
 #include <pagesim/runtime.h>
 #include <pagesim/tracepoint.h>
 #include <pagesim/vmstat.h>
@@ -186,6 +187,8 @@ static bool remove_migration_pte(struct page *page, struct vm_area_struct *vma, 
 	struct page_vma_mapped_walk walk;
 
 	page_vma_mapped_walk_init(&walk, old, vma, addr, PVMW_SYNC | PVMW_MIGRATION);
+	/* The entries have the old frames, but the offset is the new page's: exchanged, the old one has another's. */
+	walk.pgoff = page_to_pgoff(page);
 	while (page_vma_mapped_walk(&walk)) {
 		struct page *new_page = page;
 		swp_entry_t entry;

@@ -47,21 +47,14 @@ static void set_anon_rmap(struct page *page, struct vm_area_struct *vma, u64 add
 		SetPageAnonExclusive(page);
 }
 
-static void account_anon(struct page *page, long pages, bool thp)
+static void account_anon(struct page *page, long pages)
 {
 	__mod_node_page_state(page_to_nid(page), NR_ANON_MAPPED, pages);
-	if (thp)
-		__mod_node_page_state(page_to_nid(page), NR_ANON_THPS, pages);
 }
 
-/* Small pages of a huge one that no PTE maps. */
-static long nr_unmapped_by_ptes(struct page *head)
+static void account_thps(struct page *page, long pages)
 {
-	long nr = 0, i, n = compound_nr(head);
-
-	for (i = 0; i < n; i++)
-		nr += atomic_read(&head[i]._mapcount) < 0;
-	return nr;
+	__mod_node_page_state(page_to_nid(page), NR_ANON_THPS, pages);
 }
 
 void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, u64 addr, bool compound)
@@ -69,11 +62,14 @@ void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, u64 a
 	__SetPageSwapBacked(page);
 	if (compound) {
 		atomic_set(compound_mapcount_ptr(page), 0);
+		nr_pages_mapped_add(page, COMPOUND_MAPPED);
 		atomic_set(compound_pincount_ptr(page), 0);
 	} else {
 		atomic_set(&page->_mapcount, 0);
 	}
-	account_anon(page, compound ? thp_nr_pages(page) : 1, compound);
+	account_anon(page, compound ? thp_nr_pages(page) : 1);
+	if (compound)
+		account_thps(page, thp_nr_pages(page));
 	set_anon_rmap(page, vma, addr, true);
 }
 
@@ -89,28 +85,75 @@ static void munlock_vma_page(struct page *page, struct vm_area_struct *vma, bool
 		munlock_page(page);
 }
 
-/* Is this small page mapped some other way than by the PTEs being counted now: by a PMD of its huge page? */
-static bool mapped_by_pmd(struct page *page)
+/*
+ * One mapping more, or less: the counts, and what they say of small pages that were not mapped before, or are not any more.
+ * The sum in nr_pages_mapped decides, for it changes in one step: mappings of a huge page by PTEs and by PMDs come and go
+ * under different locks.
+ */
+static bool count_pte(struct page *page, long *ret_mapped)
 {
-	return PageCompound(page) && atomic_read(compound_mapcount_ptr(compound_head(page))) >= 0;
+	bool first = atomic_inc_and_test(&page->_mapcount);
+
+	*ret_mapped = first;
+	if (first && PageCompound(page))
+		*ret_mapped = nr_pages_mapped_add(compound_head(page), 1) < COMPOUND_MAPPED;
+	return first;
+}
+
+static bool uncount_pte(struct page *page, long *ret_unmapped)
+{
+	bool last = atomic_add_negative(-1, &page->_mapcount);
+
+	*ret_unmapped = last;
+	if (last && PageCompound(page))
+		*ret_unmapped = nr_pages_mapped_add(compound_head(page), -1) < COMPOUND_MAPPED;
+	return last;
+}
+
+static bool count_pmd(struct page *page, long *ret_mapped)
+{
+	bool first = atomic_inc_and_test(compound_mapcount_ptr(page));
+	int sum;
+
+	*ret_mapped = 0;
+	if (first) {
+		sum = nr_pages_mapped_add(page, COMPOUND_MAPPED);
+		/* Else somebody has taken the last PMD mapping away and not yet said so: nothing was unmapped, then. */
+		if (likely(sum < 2 * COMPOUND_MAPPED))
+			*ret_mapped = thp_nr_pages(page) - (sum & (COMPOUND_MAPPED - 1));
+	}
+	return first;
+}
+
+static bool uncount_pmd(struct page *page, long *ret_unmapped)
+{
+	bool last = atomic_add_negative(-1, compound_mapcount_ptr(page));
+	int sum;
+
+	*ret_unmapped = 0;
+	if (last) {
+		sum = nr_pages_mapped_add(page, -COMPOUND_MAPPED);
+		if (likely(sum < COMPOUND_MAPPED))
+			*ret_unmapped = thp_nr_pages(page) - sum;
+	}
+	return last;
 }
 
 void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, u64 addr, unsigned int flags)
 {
 	bool compound = flags & RMAP_COMPOUND;
 	bool first;
+	long nr;
 
 	if (compound) {
-		first = atomic_inc_and_test(compound_mapcount_ptr(page));
-		if (first) {
-			__mod_node_page_state(page_to_nid(page), NR_ANON_THPS, thp_nr_pages(page));
-			__mod_node_page_state(page_to_nid(page), NR_ANON_MAPPED, nr_unmapped_by_ptes(page));
-		}
-	} else {
-		first = atomic_inc_and_test(&page->_mapcount) && !mapped_by_pmd(page);
+		first = count_pmd(page, &nr);
 		if (first)
-			account_anon(page, 1, false);
+			account_thps(page, thp_nr_pages(page));
+	} else {
+		first = count_pte(page, &nr) && nr;
 	}
+	if (nr)
+		account_anon(page, nr);
 	VM_BUG_ON_PAGE(!first && (flags & RMAP_EXCLUSIVE), page);
 	if (first)
 		set_anon_rmap(page, vma, addr, flags & RMAP_EXCLUSIVE);
@@ -119,19 +162,12 @@ void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, u64 addr,
 
 void page_add_file_rmap(struct page *page, struct vm_area_struct *vma, bool compound)
 {
-	long nr = 1;
+	long nr;
 
-	if (compound) {
-		nr = thp_nr_pages(page);
-		if (!atomic_inc_and_test(compound_mapcount_ptr(page)))
-			nr = 0;
-		else if (PageSwapBacked(page))
-			__mod_node_page_state(page_to_nid(page), NR_SHMEM_PMDMAPPED, nr);
-		if (nr)
-			nr = nr_unmapped_by_ptes(page);
-	} else if (!atomic_inc_and_test(&page->_mapcount) || mapped_by_pmd(page)) {
-		nr = 0;
-	}
+	if (!compound)
+		count_pte(page, &nr);
+	else if (count_pmd(page, &nr) && PageSwapBacked(page))
+		__mod_node_page_state(page_to_nid(page), NR_SHMEM_PMDMAPPED, thp_nr_pages(page));
 	if (nr)
 		__mod_node_page_state(page_to_nid(page), NR_FILE_MAPPED, nr);
 	mlock_vma_page(page, vma, compound);
@@ -139,18 +175,12 @@ void page_add_file_rmap(struct page *page, struct vm_area_struct *vma, bool comp
 
 static void remove_file_rmap(struct page *page, bool compound)
 {
-	long nr = 1;
+	long nr;
 
-	if (compound) {
-		nr = 0;
-		if (atomic_add_negative(-1, compound_mapcount_ptr(page))) {
-			nr = nr_unmapped_by_ptes(page);
-			if (PageSwapBacked(page))
-				__mod_node_page_state(page_to_nid(page), NR_SHMEM_PMDMAPPED, -thp_nr_pages(page));
-		}
-	} else if (!atomic_add_negative(-1, &page->_mapcount) || mapped_by_pmd(page)) {
-		nr = 0;
-	}
+	if (!compound)
+		uncount_pte(page, &nr);
+	else if (uncount_pmd(page, &nr) && PageSwapBacked(page))
+		__mod_node_page_state(page_to_nid(page), NR_SHMEM_PMDMAPPED, -thp_nr_pages(page));
 	if (nr)
 		__mod_node_page_state(page_to_nid(page), NR_FILE_MAPPED, -nr);
 }
@@ -160,22 +190,19 @@ static void remove_anon_rmap(struct page *page, bool compound)
 	long nr;
 
 	if (!compound) {
-		bool by_pmd = mapped_by_pmd(page);
-
-		if (!atomic_add_negative(-1, &page->_mapcount))
+		if (!uncount_pte(page, &nr))
 			return;
-		if (!by_pmd)
-			account_anon(page, -1, false);
-		if (PageTransCompound(page) && !(by_pmd && PageDoubleMap(compound_head(page))))
+		if (nr)
+			account_anon(page, -1);
+		if (PageTransCompound(page) && !(!nr && PageDoubleMap(compound_head(page))))
 			deferred_split_huge_page(compound_head(page));
 		return;
 	}
-	if (!atomic_add_negative(-1, compound_mapcount_ptr(page)))
+	if (!uncount_pmd(page, &nr))
 		return;
-	nr = nr_unmapped_by_ptes(page);
-	__mod_node_page_state(page_to_nid(page), NR_ANON_THPS, -thp_nr_pages(page));
+	account_thps(page, -thp_nr_pages(page));
 	if (nr)
-		account_anon(page, -nr, false);
+		account_anon(page, -nr);
 	if (TestClearPageDoubleMap(page) && nr && nr < thp_nr_pages(page))
 		deferred_split_huge_page(page);
 }
@@ -406,7 +433,7 @@ static bool visit(struct page *page, struct vm_area_struct *vma, struct rmap_wal
 
 	if (addr == U64_MAX)
 		return true;
-	ps_charge(this_machine()->costs.rmap_step_ns, PS_TIME_MIGRATE);
+	ps_charge_work(this_machine()->costs.rmap_step_ns);
 	if (!control->rmap_one(page, vma, addr, control->arg))
 		return false;
 	return !control->done || !control->done(page);

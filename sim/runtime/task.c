@@ -44,6 +44,7 @@ struct task_struct *ps_task_new(struct ps_runtime *runtime, const char *name, ps
 	strncpy(task->t.comm, name, sizeof(task->t.comm) - 1);
 	task->fn = fn;
 	task->arg = arg;
+	task->t.work = PS_TIME_SYSCALL;
 	task->hosted = !fn;
 	task->held = task->held_inline;
 	task->held_room = HELD_INLINE;

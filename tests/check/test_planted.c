@@ -9,6 +9,7 @@
 #include "check/city.h"
 
 #include <pagesim/compound.h>
+#include <pagesim/movable.h>
 #include <pagesim/tlbflush.h>
 #include <pagesim/writeback.h>
 #include <pagesim/xarray.h>
@@ -812,6 +813,104 @@ static void tag_dirty(struct wound *w)
 	xa_set_mark(&vma_at(w->city.file)->vm_mapping->i_pages, 0, PAGECACHE_TAG_DIRTY);
 }
 
+/* ---- I8, I18: pages with an owner */
+
+/* An owner with one page, which it says it has `times` times. */
+static struct {
+	struct ps_page_owner owner;
+	struct page *page;
+	unsigned int times;
+} keeper;
+
+static void keeper_visit(struct ps_page_owner *owner, void (*fn)(void *arg, struct page *page), void *arg)
+{
+	unsigned int i;
+
+	(void)owner;
+	for (i = 0; i < keeper.times; i++)
+		fn(arg, keeper.page);
+}
+
+static bool keeper_isolate(struct page *page)
+{
+	(void)page;
+	return true;
+}
+
+static void keeper_putback(struct page *page)
+{
+	(void)page;
+}
+
+static const struct movable_operations keeper_mops = { .isolate_page = keeper_isolate, .putback_page = keeper_putback };
+
+static void keep_page(struct wound *w)
+{
+	keeper.page = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+	keeper.times = 1;
+	keeper.owner = (struct ps_page_owner){ .name = "keeper", .visit = keeper_visit };
+	ps_page_owner_register(&keeper.owner);
+	lock_page(keeper.page);
+	__SetPageMovable(keeper.page, &keeper_mops);
+	unlock_page(keeper.page);
+	w->pfn = page_to_pfn(keeper.page);
+	expect_sound();
+}
+
+static void give_page_up(struct wound *w)
+{
+	(void)w;
+	lock_page(keeper.page);
+	__ClearPageMovable(keeper.page);
+	unlock_page(keeper.page);
+	ps_page_owner_unregister(&keeper.owner);
+	put_page(keeper.page);
+}
+
+/* Its reference stays known, so that only the books are wrong. */
+static void forget_page(struct wound *w)
+{
+	keep_page(w);
+	keeper.times = 0;
+	hold(keeper.page, 1);
+	w->where = "nobody's books";
+}
+
+static void remember_page(struct wound *w)
+{
+	unhold(keeper.page, 1);
+	give_page_up(w);
+}
+
+static void book_page_twice(struct wound *w)
+{
+	keep_page(w);
+	keeper.times = 2;
+	get_page(keeper.page);
+	w->where = "2 times";
+}
+
+static void book_page_once(struct wound *w)
+{
+	put_page(keeper.page);
+	give_page_up(w);
+}
+
+static void isolate_from_owner(struct wound *w)
+{
+	keep_page(w);
+	assert_int_equal(isolate_movable_page(keeper.page), 0);
+	hold(keeper.page, 1);
+	w->where = "isolated from its owner";
+}
+
+static void back_to_owner(struct wound *w)
+{
+	unhold(keeper.page, 1);
+	putback_movable_page(keeper.page);
+	give_page_up(w);
+}
+
 /* ---- I18: at rest */
 
 static void keep_page_locked(struct wound *w)
@@ -900,6 +999,9 @@ static const struct plant plants[] = {
 	{ "I16_a_huge_entry_without_its_deposit", 16, take_deposit, give_deposit_back, ANY_TIME },
 	{ "I17_a_wrong_count_of_cached_pages", 17, miscount_cached_pages, count_cached_pages_right, ANY_TIME },
 	{ "I17_a_dirty_page_without_a_tag", 17, dirty_without_tag, tag_dirty, ANY_TIME },
+	{ "I8_a_movable_page_in_nobodys_books", 8, forget_page, remember_page, AT_REST },
+	{ "I8_a_page_in_the_books_twice", 8, book_page_twice, book_page_once, ANY_TIME },
+	{ "I18_a_page_that_stays_isolated_from_its_owner", 18, isolate_from_owner, back_to_owner, AT_REST },
 	{ "I18_a_page_that_stays_locked", 18, keep_page_locked, let_page_go, AT_REST },
 	{ "I18_a_page_that_stays_under_migration", 18, stay_under_migration, restore_from_migration_entries, AT_REST },
 	{ "I18_a_lock_that_stays_held", 18, keep_mmap_lock, let_mmap_lock_go, AT_REST },

@@ -90,7 +90,7 @@ static void expect_maps(const char *what, bool maximal)
 
 static u64 flags_of(unsigned int prot, bool shared)
 {
-	u64 flags = VM_MAYREAD | VM_MAYWRITE;
+	u64 flags = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
 
 	flags |= prot & MM_PROT_READ ? VM_READ : 0;
 	flags |= prot & MM_PROT_WRITE ? VM_WRITE : 0;

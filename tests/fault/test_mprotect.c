@@ -292,6 +292,51 @@ static void changed_entries_are_counted(void **state)
 	assert_true(pte_protnone(pte_at(r)) && pmd_protnone(pmd_at(h)));
 }
 
+/*
+ *      s   a shared mapping of a file opened for reading only       p   a private one       w   shared, opened for writing
+ *
+ * Expect: s is refused at mmap where it asks for writing, and at mprotect; what lies before it in the range is changed. A
+ * private mapping may be written all the same: the file never hears of it.
+ */
+static void a_file_opened_for_reading_is_never_made_writable(void **state)
+{
+	struct inode *inode = open_file("/d/f");
+	struct mm_struct *mm = current->mm;
+	struct task_struct *a = current;
+	u64 w = place(4), s = w + pages(2), p;
+
+	(void)state;
+	file_extend(inode, pages(4));
+	assert_int_equal(do_mmap(mm, s, pages(2), RW, SHARED | MM_MAP_FILE_READ_ONLY, inode, 2), -EACCES);
+	assert_null(vma_lookup(mm, s));
+	assert_int_equal(do_mmap(mm, s, pages(2), RO, SHARED | MM_MAP_FILE_READ_ONLY, inode, 2), 0);
+	assert_int_equal(do_mmap(mm, w, pages(2), RO, SHARED, inode, 0), 0);
+	assert_int_equal(vma_at(s)->vm_flags & (VM_SHARED | VM_MAYSHARE | VM_MAYWRITE), VM_MAYSHARE);
+	assert_ptr_not_equal(vma_at(s), vma_at(w)); /* one continues the other, and still they are two */
+	assert_int_equal(load(s), 0);
+	assert_int_equal(do_mprotect(mm, w, pages(4), RW), -EACCES);
+	assert_int_equal(vma_at(w)->vm_flags & VM_WRITE, VM_WRITE);
+	assert_int_equal(vma_at(s)->vm_flags & VM_WRITE, 0);
+	store(w, 1);
+	assert_int_equal(try_store(s, 1), -EFAULT);
+	assert_int_equal(do_mprotect(mm, s, pages(2), MM_PROT_NONE), 0);
+	assert_int_equal(do_mprotect(mm, s, pages(1), RW), -EACCES);
+	assert_int_equal(do_mprotect(mm, s, pages(2), RO | MM_PROT_EXEC), 0);
+	assert_int_equal(vma_at(s)->vm_flags & VM_ACCESS_FLAGS, VM_READ | VM_EXEC);
+	assert_int_equal(do_madvise(mm, s, pages(2), PS_MADV_REMOVE), -EACCES);
+	/* A child has no more right than its parent. */
+	as(fork_task("B"));
+	assert_int_equal(do_mprotect(current->mm, s, pages(2), RW), -EACCES);
+	as(a);
+
+	p = place(2);
+	assert_int_equal(do_mmap(mm, p, pages(2), RW, MM_MAP_FILE_READ_ONLY, inode, 0), 0);
+	store(p, 2);
+	assert_int_equal(load(w), 1);
+	iput(inode);
+	expect_sound();
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 
 int main(void)
@@ -308,6 +353,7 @@ int main(void)
 		test(soft_dirty_tells_who_was_written_since),
 		test(soft_dirty_sees_writes_through_stale_translations),
 		test(changed_entries_are_counted),
+		test(a_file_opened_for_reading_is_never_made_writable),
 	};
 
 	return cmocka_run_group_tests_name("mprotect", tests, NULL, NULL);

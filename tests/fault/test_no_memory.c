@@ -322,6 +322,90 @@ static void mremap_succeeds_though_the_old_place_stays(void **state)
 	}
 }
 
+/* Takes all page tables the machine has in store but `left`. Return: how many were taken. */
+static u64 take_tables(pte_t **tables, u64 max, u64 left)
+{
+	u64 n = 0;
+
+	ps_alloc_fail_nth(1);
+	while (n < max && (tables[n] = pte_alloc_one(&current->mm->pt)))
+		n++;
+	assert_true(ps_alloc_fail_nth(0) == false && n < max);
+	while (left-- && n)
+		pte_free(&current->mm->pt, tables[--n]);
+	return n;
+}
+
+/* What the move is about: small pages by the table, or huge pages, to a place that is as far into a table or not. */
+struct move {
+	const char *name;
+	bool huge;
+	u64 shift;
+};
+
+/*
+ *   old   [ table 0 ][ table 1 ] ... [ table 5 ]        entries clean for soft-dirty
+ *   new          [ table 0 ][ table 1 ] ...             tables for it: so many as there are, and then no more
+ *
+ * Expect: whether the move ends or not, every word is where the call says, the other place is empty, and nothing is
+ * leaked. A move that ran out of memory half way has carried entries there and back: they have become soft-dirty.
+ */
+static void mremap_out_of_memory_moves_everything_back(void **state)
+{
+	static const struct move moves[] = {
+		{ "small pages, aligned", false, 0 },
+		{ "small pages, not aligned", false, 1 },
+		{ "huge pages, aligned", true, 0 },
+		{ "huge pages, not aligned", true, 1 },
+	};
+	static pte_t *tables[4096];
+	unsigned int i;
+	u64 left, n, back = 0;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(moves); i++) {
+		for (left = 0; left < 14; left++) {
+			for (n = 1;; n++) {
+				u64 len, from, to, taken, at, moved_back = 0;
+				struct task_struct *b;
+				bool done;
+				int error;
+
+				scene_fault_setup("tiny,0=2M,1=2M");
+				start("A", 0);
+				len = 6 * huge_pages();
+				from = moves[i].huge ? map_huge_filled(6, 4) : map_filled(len, 4);
+				to = place(len + 1) + pages(moves[i].shift);
+				b = fork_task("B");
+				clear_soft_dirty(current->mm);
+				taken = take_tables(tables, ARRAY_SIZE(tables), left);
+				ps_alloc_fail_nth(n);
+				error = do_mremap(current->mm, from, pages(len), to);
+				done = ps_alloc_fail_nth(0);
+				while (taken)
+					pte_free(&current->mm->pt, tables[--taken]);
+				if (error && error != -ENOMEM)
+					fail_msg("%s, %lu tables, allocation %lu: %d", moves[i].name,
+						 (unsigned long)left, (unsigned long)n, error);
+				for (at = from; error && at < from + pages(len); at += PAGE_SIZE)
+					moved_back += pmd_table(pmd_at(at)) && pte_soft_dirty(pte_at(at));
+				back += error && moved_back && moved_back < len;
+				assert_true(!done || !error);
+				expect_filled(error ? from : to, len, 4);
+				if (error)
+					assert_null(vma_lookup(current->mm, to));
+				as(b);
+				expect_filled(from, len, 4);
+				expect_sound();
+				scene_close();
+				if (done)
+					break;
+			}
+		}
+	}
+	assert_true(back >= 10);
+}
+
 /* ---- simulated memory */
 
 /* Takes every page there is. Return: how many. */
@@ -394,6 +478,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_failing_allocation_is_survived),
 		cmocka_unit_test(mremap_succeeds_though_the_old_place_stays),
+		cmocka_unit_test(mremap_out_of_memory_moves_everything_back),
 		cmocka_unit_test(a_full_machine_says_so_and_goes_on_when_there_is_room),
 	};
 

@@ -288,6 +288,139 @@ static void what_is_under_migration_can_be_unmapped(void **state)
 	as(a);
 }
 
+/* ---- at the same time */
+
+/* A thread of the current address space with a fiber of its own. */
+static struct task_struct *racer(const char *name, int cpu, void (*fn)(void *), void *arg)
+{
+	struct task_struct *task = ps_task_new(scene->rt, name, fn, arg);
+
+	assert_non_null(task);
+	task->machine = scene->machine;
+	task->stats = scene->stats;
+	task->cpu = cpu;
+	task->mm = current->mm;
+	task->now = current->now;
+	return task;
+}
+
+/* Lets the racers run to their ends. */
+static void run_racers(struct task_struct *a, struct task_struct *b)
+{
+	struct task_struct *self = current;
+
+	ps_task_leave();
+	ps_runtime_run(scene->rt, UINT64_MAX);
+	ps_task_enter(self);
+	ps_task_free(a);
+	ps_task_free(b);
+}
+
+struct race {
+	u64 addr, nr, other;
+	struct page *page;
+	ps_ns_t start, end[2];
+	int left;
+};
+
+static void unmaps(void *arg)
+{
+	struct race *race = arg;
+
+	do_munmap(current->mm, race->addr, pages(race->nr));
+	race->end[0] = current->now;
+}
+
+static void faults_meanwhile(void *arg)
+{
+	struct race *race = arg;
+
+	ps_sleep_until(race->start + 2000);
+	ps_mmu_access(race->other, true, NULL);
+	race->end[1] = current->now;
+}
+
+/*
+ *   1. a thread unmaps 4096 pages
+ *   2. another one, as soon as that has begun, touches other memory
+ * Expect: it need not wait until the pages are gone: once the VMAs are out of the tree, munmap holds mmap_lock for reading.
+ */
+static void others_fault_while_munmap_lets_the_pages_go(void **state)
+{
+	struct race race = { .nr = 4096 };
+	struct mm_struct *mm = current->mm;
+
+	(void)state;
+	race.addr = map_filled(race.nr, 1);
+	race.other = map(1);
+	race.start = current->now;
+	run_racers(racer("munmap", 0, unmaps, &race), racer("fault", 1, faults_meanwhile, &race));
+	assert_true(race.end[0] - race.start > 100000);
+	assert_in_range(race.end[1], race.start + 2000, race.start + (race.end[0] - race.start) / 2);
+	assert_null(vma_lookup(mm, race.addr));
+	assert_non_null(page_at(race.other));
+}
+
+static void takes_the_page_away(void *arg)
+{
+	struct race *race = arg;
+
+	lock_page(race->page);
+	unmap_mapping_page(race->page);
+	race->left += page_mapped(race->page) != 0;
+	unlock_page(race->page);
+}
+
+static void splits(void *arg)
+{
+	struct race *race = arg;
+
+	mmap_read_lock(current->mm);
+	split_huge_pmd_address(vma_lookup(current->mm, race->addr), race->addr, false, NULL);
+	mmap_read_unlock(current->mm);
+}
+
+/*
+ *   A huge page of a file, mapped by a PMD. One thread takes the mapping away (munmap, or a split of the PMD, which for a file
+ *   leaves nothing), in steps: clear the PMD, ..., uncount. Another one calls unmap_mapping_page() meanwhile, which finds the
+ *   PMD empty already.
+ * Expect: when it comes back, the mapping has been uncounted, in every order of their steps.
+ */
+static void a_page_is_unmapped_though_another_has_only_begun_to(void **state)
+{
+	u32 seed;
+
+	(void)state;
+	for (seed = 1; seed <= 400; seed++) {
+		const struct scene_settings settings = {
+			.machine = "tiny,0=2M,1=2M",
+			.runtime = { .shuffle = 30000, .seed = seed },
+		};
+		struct race race = { .nr = 0 };
+		struct inode *inode;
+
+		assert_int_equal(scene_fault_open(&settings), 0);
+		start("A", 0);
+		scene->machine->files->tmpfs_huge = SHMEM_HUGE_ALWAYS;
+		race.nr = huge_pages();
+		inode = open_file("/t/h");
+		race.addr = map_file("/t/h", 0, race.nr, RW, SHARED);
+		assert_int_equal(do_madvise(current->mm, race.addr, pages(race.nr), PS_MADV_HUGEPAGE), 0);
+		store(race.addr, 1);
+		assert_true(pmd_trans_huge(pmd_at(race.addr)));
+		race.page = page_at(race.addr);
+		get_page(race.page);
+		run_racers(racer("zap", 0, seed % 2 ? unmaps : splits, &race),
+			   racer("unmap", 1, takes_the_page_away, &race));
+		put_page(race.page);
+		iput(inode);
+		if (race.left)
+			fail_msg("seed %u: still mapped", seed);
+		expect_sound();
+		scene_close();
+	}
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, scene_teardown)
 
 int main(void)
@@ -305,6 +438,8 @@ int main(void)
 		test(a_hole_spares_private_copies),
 		test(one_page_is_unmapped_from_everybody),
 		test(what_is_under_migration_can_be_unmapped),
+		test(others_fault_while_munmap_lets_the_pages_go),
+		cmocka_unit_test(a_page_is_unmapped_though_another_has_only_begun_to),
 	};
 
 	return cmocka_run_group_tests_name("unmapping", tests, NULL, NULL);

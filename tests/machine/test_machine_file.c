@@ -401,7 +401,13 @@ static void a_machine_can_be_named_with_other_sizes(void **state)
 	assert_int_equal(spec->node[1].bytes, 1 << 30);
 	assert_int_equal(spec->read_latency[0][1], 407);
 	refuse("dram-cxl,2=64M", PS_MACHINE_ERROR_SYNTAX,
-	       "expected NODE=SIZE such as 0=64M with a node 0 .. 1, found \"2=64M\"");
+	       "expected NODE=SIZE such as 0=64M with a node 0 .. 1, bits=2 .. bits=9 or min-free=KIB, found "
+	       "\"2=64M\"");
+	load("dram-cxl,0=4M,1=4M,bits=3,min-free=32");
+	assert_int_equal(spec->pt_bits, 3);
+	assert_int_equal(spec->min_free_kbytes, 32);
+	refuse("dram-cxl,bits=10", PS_MACHINE_ERROR_SYNTAX, "found \"bits=10\"");
+	refuse("dram-cxl,min-free=", PS_MACHINE_ERROR_SYNTAX, "found \"min-free=\"");
 	refuse("dram-cxl,0", PS_MACHINE_ERROR_SYNTAX, "found \"0\"");
 	refuse("dram-cxl,=4M", PS_MACHINE_ERROR_SYNTAX, "found \"=4M\"");
 	refuse("dram-cxl,0=4X", PS_MACHINE_ERROR_SYNTAX, "found \"0=4X\"");

@@ -138,6 +138,11 @@ static void what_is_still_used_cannot_be_freed(void **state)
 	atomic_set(compound_mapcount_ptr(thp), -1);
 
 	thp = new_thp(0);
+	nr_pages_mapped_add(thp, 1);
+	expect_bug(put_page(thp));
+	nr_pages_mapped_add(thp, -1);
+
+	thp = new_thp(0);
 	atomic_set(compound_pincount_ptr(thp), 1);
 	expect_bug(put_page(thp));
 	atomic_set(compound_pincount_ptr(thp), 0);

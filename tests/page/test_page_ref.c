@@ -145,12 +145,14 @@ static void mapcounts_add_up(void **state)
 	int p;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		int sum = cases[i].pmd;
+		int sum = cases[i].pmd, mapped = sum ? COMPOUND_MAPPED : 0;
 
 		for (p = 0; p < 4; p++) {
 			atomic_set(&head[p]._mapcount, cases[i].pte[p] - 1);
 			sum += cases[i].pte[p];
+			mapped += cases[i].pte[p] > 0;
 		}
+		assert_int_equal(nr_pages_mapped_add(head, mapped - head_nr_pages_mapped(head)), mapped);
 		atomic_set(compound_mapcount_ptr(head), cases[i].pmd - 1);
 		for (p = 0; p < 4; p++)
 			assert_int_equal(page_mapcount(head + p), cases[i].pte[p] + cases[i].pmd);
@@ -159,6 +161,7 @@ static void mapcounts_add_up(void **state)
 		assert_int_equal(page_mapped(head + 2), sum > 0);
 	}
 	atomic_set(compound_mapcount_ptr(head), -1);
+	nr_pages_mapped_add(head, -head_nr_pages_mapped(head));
 	for (p = 0; p < 4; p++)
 		page_mapcount_reset(head + p);
 	__free_pages(head, 2);

@@ -278,6 +278,35 @@ static void only_tables_wholly_in_the_range_are_freed(void **state)
 	assert_int_equal(page_table_pool_live(pool), 1);
 }
 
+/*
+ * The range that was unmapped is smaller than the gap it leaves.
+ *
+ *      page      0 ... 63 | 64 .. 67 | 68 ... 255
+ *      tables    x  x  x       x       x   x   x       all empty; only 64..67 was unmapped just now
+ * Expect: its PTE table goes, and of the upper ones none that still has others below; with those gone, all go.
+ */
+static void only_what_the_range_touches_is_looked_at(void **state)
+{
+	(void)state;
+	put_entry(page(0), 0);
+	put_entry(page(64), 0);
+	put_entry(page(128), 0);
+	put_entry(page(255), 0);
+	free_pgd_range(&pt, page(66), page(67), page(64), page(80));
+	assert_int_equal(pt.nr_ptes, 3);
+	assert_int_equal(pt.nr_pmds, 3);
+	assert_int_equal(pt.nr_puds, 4); /* a PUD's table covers 64 pages, more than the gap */
+	free_pgd_range(&pt, page(0), page(1), 0, page(4));
+	assert_int_equal(pt.nr_ptes, 2);
+	assert_int_equal(pt.nr_pmds, 3);
+	free_pgd_range(&pt, page(255), page(256), page(192), task_size(&pt));
+	assert_int_equal(pt.nr_ptes, 1);
+	assert_int_equal(pt.nr_pmds, 2);
+	assert_int_equal(pt.nr_puds, 3);
+	free_pgtables(&pt, 0, task_size(&pt));
+	assert_int_equal(page_table_pool_live(pool), 1);
+}
+
 /* Every range on a full address space: what goes is what a count by arithmetic says. */
 static void freed_tables_are_those_the_arithmetic_says(void **state)
 {
@@ -444,6 +473,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_next_entry_is_found_over_any_gap, tiny, teardown),
 		cmocka_unit_test_setup_teardown(absent_upper_levels_are_skipped_in_one_step, usual, teardown),
 		cmocka_unit_test_setup_teardown(only_tables_wholly_in_the_range_are_freed, tiny, teardown),
+		cmocka_unit_test_setup_teardown(only_what_the_range_touches_is_looked_at, tiny, teardown),
 		cmocka_unit_test_setup_teardown(freed_tables_are_those_the_arithmetic_says, tiny, teardown),
 		cmocka_unit_test_setup_teardown(freeing_a_table_with_an_entry_is_a_bug, tiny, teardown),
 		cmocka_unit_test_setup_teardown(a_recycled_table_is_empty, tiny, teardown),

@@ -107,6 +107,16 @@ static inline struct ps_replay *scene_replay(const struct ps_machine_spec *spec,
 	return replay;
 }
 
+/* "failed by reason" adds up: every page that failed to move has one reason. */
+static inline void scene_expect_reasons(const struct ps_report *report)
+{
+	u64 sum = 0;
+
+	for (unsigned i = 0; i < PS_NR_MIGRATE_FAILURES; i++)
+		sum += report->migrate_failed[i];
+	assert_int_equal(sum, report->vmstat.value[ps_vmstat_find("pgmigrate_fail")]);
+}
+
 /** The same, ended, with its report. */
 static inline void scene_report(const struct ps_machine_spec *spec, const struct ps_replay_settings *settings,
 				const char *clock, const char *body, struct ps_report *report)
@@ -116,6 +126,7 @@ static inline void scene_report(const struct ps_machine_spec *spec, const struct
 	ps_report_init(report);
 	ps_replay_report(replay, report);
 	ps_replay_free(replay);
+	scene_expect_reasons(report);
 }
 
 /** The error a text ends with. Freed by g_free(). @report may be NULL. */

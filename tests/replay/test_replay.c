@@ -184,6 +184,82 @@ static void threads_share_memory_and_switches_cost(void **state)
 	}
 }
 
+/*
+ * Two threads on two CPUs; the first unmaps a page that both have used.
+ *
+ *   CPU 0  task 0   w1 ......... munmap ── shootdown ──┐
+ *   CPU 1  task 1        r1 ...................... interrupted, r1
+ *
+ * Expect the sender's time in `syscall`, the victim's in `interrupt`, and both in the time that elapsed.
+ */
+static void who_is_interrupted_loses_time(void **state)
+{
+	static const char body[] = START MAP4 "@0 0\n 100 w1\n 101 w1\n@1 0 thread other=1 pid=1 tid=2\n@1 1\n 100 r1\n"
+					      "@2 0 munmap at=101+1\n@2 1\n 100 r1\n 100 r1\n";
+	struct ps_report with, without;
+	struct ps_machine_spec *spec = scene_spec(1024, 0);
+
+	scene_report(spec, NULL, "accesses", body, &without);
+	spec->costs.tlb_flush_page_ns = 7;
+	spec->costs.tlb_shootdown_ns = 500;
+	spec->costs.tlb_ipi_received_ns = 300;
+	scene_report(spec, NULL, "accesses", body, &with);
+	assert_int_equal(with.tlb_interrupts, 1);
+	assert_int_equal(without.program.ns[PS_TIME_INTERRUPT], 0);
+	assert_int_equal(with.program.ns[PS_TIME_INTERRUPT], 300);
+	assert_int_equal(with.program.ns[PS_TIME_SYSCALL], without.program.ns[PS_TIME_SYSCALL] + 507);
+	assert_int_equal(with.program.ns[PS_TIME_MIGRATE], 0);
+	assert_int_equal(with.elapsed_ns, without.elapsed_ns + 507 + 300);
+	ps_report_destroy(&without);
+	ps_report_destroy(&with);
+}
+
+/* Shoots at CPU 0 when the program has run for a while. */
+static void shoot(void *arg)
+{
+	const struct ps_cpumask *cpus = arg;
+
+	ps_sleep_until(2000);
+	current->cpu = 1;
+	ps_tlb_shootdown(cpus, 1, 0x100, 1);
+}
+
+/*
+ * A kernel thread shoots at the program's CPU in the middle of a batch of records that all hit the TLB: the program leaves
+ * its fast path only when its quantum is over. Expect: it has lost the time there and then, before the next batch.
+ */
+static void an_interrupt_in_the_middle_of_a_batch_is_felt_in_it(void **state)
+{
+	struct ps_machine_spec *spec = scene_spec(1024, 0);
+	struct ps_cpumask cpus = { { 1 } };
+	struct ps_trace_batch batch = { .n = 100 };
+	u64 vpn[100];
+	u32 meta[100];
+	GError *error = NULL;
+	struct ps_replay *replay;
+	struct task_struct *shooter;
+
+	spec->costs.tlb_ipi_received_ns = 300;
+	replay = ps_replay_new(spec, NULL, &error);
+	assert_null(error);
+	for (int i = 0; i < 100; i++) {
+		vpn[i] = 0x100;
+		meta[i] = ps_meta_data(1, 0, false);
+	}
+	batch.vpn = vpn;
+	batch.meta = meta;
+	assert_true(ps_replay_batch(replay, &batch, &error));
+	ps_task_enter(ps_replay_world(replay)->boot);
+	shooter = ps_task_new(ps_replay_world(replay)->rt, "shooter", shoot, &cpus);
+	ps_task_leave();
+	assert_non_null(shooter);
+	assert_int_equal(ps_replay_task(replay, 0)->time[PS_TIME_INTERRUPT], 0);
+	assert_true(ps_replay_batch(replay, &batch, &error));
+	assert_int_equal(ps_replay_task(replay, 0)->time[PS_TIME_INTERRUPT], 300);
+	assert_true(ps_task_ended(shooter));
+	ps_replay_free(replay);
+}
+
 static void exec_empties_the_address_space(void **state)
 {
 	struct ps_replay *replay;
@@ -442,6 +518,76 @@ static void hot_path_does_what_the_model_does(void **state)
 	}
 }
 
+/* ---- protection */
+
+/*
+ * Pages that NUMA balancing moved while a program on node 1 read a file that another one, on node 0, maps as well. 15
+ * of them: as many as leave the first toucher's LRU batch by themselves.
+ */
+static u64 moved_to_reader(unsigned int prot)
+{
+	struct ps_replay_settings settings = { .placement = PS_PLACE_SPREAD,
+					       .policy = "numa-balancing,scan_delay=10,scan_period_min=20" };
+	struct ps_machine_spec *spec = scene_spec(1024, 1024);
+	GString *body = g_string_new(START "@0 1 start other=- pid=2 tid=2 name=/bin/reader\n");
+	struct ps_report r;
+	u64 moved;
+
+	spec->cpu_node[1] = 1;
+	for (int nid = 0; nid < 2; nid++) {
+		spec->read_latency[1][nid] = nid ? 100 : 300;
+		spec->write_latency[1][nid] = nid ? 150 : 450;
+		spec->read_bandwidth[1][nid] = spec->write_bandwidth[1][nid] = 100000000000;
+	}
+	for (int task = 0; task < 2; task++)
+		g_string_append_printf(body, "@0 %d mmap at=200+15 prot=%u flags=1 offset=0 name=/lib/x\n", task, prot);
+	for (int i = 0; i < 15; i++)
+		g_string_append_printf(body, "@0 0\n %x r1\n", 0x200 + i);
+	for (int ms = 1; ms < 100; ms++) {
+		g_string_append_printf(body, "@%d+4000000 1\n", ms * 4000000); /* 1 ms of other instructions */
+		for (int i = 0; i < 15; i++)
+			g_string_append_printf(body, " %x r1\n", 0x200 + i);
+	}
+	scene_report(spec, &settings, "instructions", body->str, &r);
+	assert_int_equal(r.ignored_events + r.refused_accesses, 0);
+	moved = scene_counter(&r, "numa_pages_migrated");
+	assert_int_equal(scene_counter(&r, "numa_hint_faults"),
+			 prot & PS_PROT_EXEC ? scene_counter(&r, "numa_hint_faults") : 15);
+	g_string_free(body, TRUE);
+	ps_report_destroy(&r);
+	return moved;
+}
+
+/*
+ *   CPU 0 (node 0): maps 15 pages of a file, touches them first ──┐
+ *   CPU 1 (node 1): maps them, too, and reads them all the time ──┴── page cache on node 0
+ *
+ * Expect: what is only data comes to its reader; what could be the text of a shared library stays where it is, since a
+ * recorded PROT_EXEC is VM_EXEC here.
+ */
+static void shared_text_is_not_moved_to_its_reader(void **state)
+{
+	(void)state;
+	assert_int_equal(moved_to_reader(PS_PROT_READ | PS_PROT_WRITE), 15);
+	assert_int_equal(moved_to_reader(PS_PROT_READ | PS_PROT_WRITE | PS_PROT_EXEC), 0);
+}
+
+/* Text that may only be executed can be fetched and so be read here; it cannot be written. */
+static void text_that_may_only_run_is_readable(void **state)
+{
+	struct ps_report r;
+
+	(void)state;
+	scene_report(scene_spec(1024, 1024), NULL, "accesses",
+		     START "@0 0 mmap at=100+4 prot=4 flags=0 offset=0 name=/lib/x\n@0 0\n 100 x3\n 101 w1\n"
+			   "@4 0 mprotect at=100+4 prot=1\n@4 0 mprotect at=100+2 prot=5\n@4 0\n 101 x1\n 102 r1\n",
+		     &r);
+	assert_int_equal(r.fetches, 4);
+	assert_int_equal(r.refused_accesses, 1);
+	assert_int_equal(r.ignored_events, 0);
+	ps_report_destroy(&r);
+}
+
 /* ---- intervals */
 
 /* Rows of 10 us: they begin where the last ended, and add up to the whole. */
@@ -665,12 +811,16 @@ int main(void)
 		cmocka_unit_test_teardown(recorded_time_is_waited_for, scene_nothing_left),
 		cmocka_unit_test_teardown(fork_copies_on_write_and_time_is_one_line, scene_nothing_left),
 		cmocka_unit_test_teardown(threads_share_memory_and_switches_cost, scene_nothing_left),
+		cmocka_unit_test_teardown(who_is_interrupted_loses_time, scene_nothing_left),
+		cmocka_unit_test_teardown(an_interrupt_in_the_middle_of_a_batch_is_felt_in_it, scene_nothing_left),
 		cmocka_unit_test_teardown(exec_empties_the_address_space, scene_nothing_left),
 		cmocka_unit_test_teardown(brk_moves_the_end_of_the_heap, scene_nothing_left),
 		cmocka_unit_test_teardown(mremap_moves_grows_and_shrinks, scene_nothing_left),
 		cmocka_unit_test_teardown(mapping_moved_next_to_itself_becomes_one, scene_nothing_left),
 		cmocka_unit_test_teardown(no_more_is_populated_than_there_is, scene_nothing_left),
 		cmocka_unit_test_teardown(protection_and_advice, scene_nothing_left),
+		cmocka_unit_test_teardown(shared_text_is_not_moved_to_its_reader, scene_nothing_left),
+		cmocka_unit_test_teardown(text_that_may_only_run_is_readable, scene_nothing_left),
 		cmocka_unit_test_teardown(accesses_alone_are_a_trace, scene_nothing_left),
 		cmocka_unit_test_teardown(files_are_as_long_as_what_is_done_to_them, scene_nothing_left),
 		cmocka_unit_test_teardown(hot_path_does_what_the_model_does, scene_nothing_left),
