@@ -49,7 +49,7 @@ struct ps_reclaim_ops {
 	void (*wake_kswapd)(struct zone *zone, const struct ps_alloc_context *ac);
 	/** Free some pages. **Return:** how many were freed; 0: no progress. */
 	unsigned long (*direct_reclaim)(const struct ps_alloc_context *ac);
-	/** Make a free block of ac->order. @attempt: 0 asynchronous, then growing effort. */
+	/** Make a free block of ac->order. @attempt: 0 without waiting, 1 waiting, 2 everything. */
 	enum compact_result (*direct_compact)(const struct ps_alloc_context *ac, int attempt);
 	/** Can anonymous pages of the node be reclaimed: swapped out, or demoted? */
 	bool (*can_reclaim_anon)(nid_t nid);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <pagesim/balloon.h>
+#include <pagesim/compaction.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
@@ -18,6 +19,14 @@ long verb_kernel_drain(struct script_run *run)
 {
 	(void)run;
 	lru_add_drain_all();
+	return 0;
+}
+
+long verb_kernel_compact(struct script_run *run)
+{
+	if (run->st->node != PS_NODE_ALL)
+		return ps_compact_node(run->st->node);
+	ps_compact_nodes();
 	return 0;
 }
 
