@@ -6,6 +6,9 @@
  * Orders, natively, as Linux documents them: operations without a result relaxed; operations with a result sequentially
  * consistent, conditional ones only when they store; _relaxed, _acquire and _release as named.
  *
+ * Context of all: any task. Fidelity of all: exact in values, results and (natively) orders; on fibers the memory is
+ * sequentially consistent.
+ *
  * Layer: runtime
  */
 #ifndef PAGESIM_ATOMIC_H

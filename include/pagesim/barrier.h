@@ -4,6 +4,9 @@
  * each is the plain operation behind a schedule point; natively each is the __atomic builtin of the order in its name
  * (READ_ONCE and WRITE_ONCE relaxed, the value-returning read-modify-writes sequentially consistent, as in Linux).
  *
+ * Context of all: any task. Fidelity of all: exact natively, where an address dependency is an acquire; on fibers the memory
+ * is sequentially consistent, so that a fence only marks a place.
+ *
  * Layer: runtime
  */
 #ifndef PAGESIM_BARRIER_H

@@ -6,6 +6,8 @@
  * Orders, natively: set_bit, clear_bit and change_bit relaxed; test_and_* sequentially consistent; *_lock acquire;
  * *_unlock release; test_bit relaxed, test_bit_acquire acquire.
  *
+ * Context of all: any task. Fidelity of all: exact, as atomic.h.
+ *
  * Layer: runtime
  */
 #ifndef PAGESIM_BITOPS_H

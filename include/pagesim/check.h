@@ -39,7 +39,8 @@ struct ps_machine;
 	X(15, "a file entry maps the page its file has at that offset")                                        \
 	X(16, "page tables: leaves are aligned, deposits match huge PMDs, table counts are right")             \
 	X(17, "files: cache slots, tags, buffers and sizes agree")                                             \
-	X(18, "no page is locked or under migration, no lock is held (at rest)")
+	X(18, "no page is locked or under migration, no lock is held (at rest)")                               \
+	X(19, "swap: each slot has the users its count says, and is cached if it says so (at rest)")
 
 struct ps_violation {
 	int invariant;

@@ -19,16 +19,16 @@ struct completion {
 };
 
 void init_completion(struct completion *c);
-/** Forgets past events; nobody may wait. */
+/** Forgets past events; nobody may wait. Fidelity: exact. */
 void reinit_completion(struct completion *c);
-/** One event: lets one waiter go, now or later. */
+/** One event: lets one waiter go, now or later. Fidelity: exact. */
 void complete(struct completion *c);
-/** Lets every waiter go, now and later. */
+/** Lets every waiter go, now and later. Fidelity: exact. */
 void complete_all(struct completion *c);
-/** Takes one event; sleeps until there is one. Context: may sleep. */
+/** Takes one event; sleeps until there is one. Context: may sleep. Fidelity: exact. */
 void ps_wait_for_completion_at(struct completion *c, const struct ps_site *at);
 #define wait_for_completion(c) ps_wait_for_completion_at((c), PS_HERE)
-/** Takes one event if there is one. Return: whether there was. */
+/** Takes one event if there is one. Return: whether there was. Fidelity: exact. */
 bool try_wait_for_completion(struct completion *c);
 
 #ifdef __cplusplus

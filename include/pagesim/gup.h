@@ -40,7 +40,8 @@ int follow_page(struct vm_area_struct *vma, u64 addr, unsigned int flags, struct
  * Context: takes mmap_lock for reading; may sleep.
  * Return: how many pages were got (pages[] filled so far), or the error if that is none: -EFAULT, -ENOMEM. A long-term pin
  * of a disk file is for the caller to refuse, as io_uring does.
- * Fidelity: exact, pin_user_pages(), save that ZONE_MOVABLE pages are not moved out before a long-term pin.
+ * Fidelity: simplified, pin_user_pages() and get_user_pages(): always the slow way; and before a long-term pin pages are not
+ * moved out of ZONE_MOVABLE.
  */
 long get_user_pages(struct mm_struct *mm, u64 addr, unsigned long nr, unsigned int flags, struct page **pages);
 /** Drops what get_user_pages gave. @dirty: the holder wrote. */

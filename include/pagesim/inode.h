@@ -78,6 +78,11 @@ struct ps_cache_hooks {
 	 * Return: 0, -EBUSY, -ENOMEM. (split_folio)
 	 */
 	int (*split_page)(struct page *page);
+	/**
+	 * Reclaims isolated pages, which have a reference each; what cannot go is put back. The list ends empty. May
+	 * sleep. Return: base pages freed. (reclaim_pages)
+	 */
+	unsigned long (*reclaim_pages)(struct list_head *list);
 	/** The inode goes away: free i_policy. */
 	void (*inode_free)(struct inode *inode);
 };
@@ -223,7 +228,7 @@ void file_extend(struct inode *inode, u64 size);
 
 /**
  * posix_fadvise(DONTNEED) of @start..@end (pages, both included): writing is started, then what is clean and idle
- * goes; what is still being written stays. Return: 0. Fidelity: generic_fadvise with a disk slower than the call.
+ * goes; what is still being written stays. Of a tmpfs: nothing. Return: 0. Fidelity: generic_fadvise with a disk slower than the call.
  */
 int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end);
 
@@ -232,6 +237,9 @@ int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end);
  * drop_pagecache_sb.
  */
 unsigned long ps_files_drop_pagecache(struct ps_files *files);
+
+/** Brings back what any file has in swap, for swapoff. Context: may sleep. Return: 0, -ENOMEM. Fidelity: exact, shmem_unuse. */
+int ps_files_unuse(struct ps_files *files, const struct ps_page_source *source);
 
 /**
  * Starts writing all dirty pages and leaves them under writeback until ps_file_writeback_end. Return: 0, -EINVAL

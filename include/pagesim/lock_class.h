@@ -41,6 +41,7 @@ extern "C" {
 	X(ZONE_LOCK, false, "zone->lock")                                      \
 	X(MM_LIST_LOCK, false, "mmlist_lock")                                  \
 	X(WAITQUEUE_LOCK, false, "wait_queue_head.lock")                       \
+	X(MMU_LOCK, false, "none: a CPU ends its page walk before an IPI")     \
 	X(LEAF_LOCK, false, "locks under which nothing else is taken")
 
 enum lock_class {

@@ -23,8 +23,8 @@
  *
  * Locking: a machine's shape is constant. TLBs: see tlb.h. Traffic counters: added to as statistics are.
  *
- * Fidelity: simplified. Latency does not rise with load; traffic per node is counted so that a report can say how close
- * to its bandwidth a node came.
+ * What real machines do differently: latency rises with load. Here it is constant; traffic per node is counted so that a
+ * report can say how close to its bandwidth a node came.
  *
  * Layer: machine
  */
@@ -35,6 +35,7 @@
 #include <pagesim/bitmap.h>
 #include <pagesim/nodemask.h>
 #include <pagesim/rng.h>
+#include <pagesim/spinlock.h>
 #include <pagesim/task.h>
 #include <pagesim/cost.h>
 #include <pagesim/tlb.h>
@@ -160,13 +161,24 @@ struct ps_node {
 
 /**
  * struct ps_cpu - a CPU.
- * @ipis: TLB shootdowns it was interrupted by. @ipi_ns: what they cost it and nobody has charged yet, see ps_cpu_take_ipi_ns.
+ *
+ * A real CPU takes an interrupt between two instructions: no page walk is under way, and no access through a translation
+ * that is being flushed. So when a shootdown has returned, nothing read from the tables before it can reach a TLB any more.
+ * Here that is what @mmu_lock is for: a walk holds it from the first entry it reads until the TLB has the translation, a
+ * program's load or store (ps_mmu_load) until the word is read or written, and a flush of this CPU's TLB while it flushes.
+ * Whoever walks as one step, with nobody else running (replay), need not take it.
+ *
+ * @mmu_lock: MMU_LOCK, see above.
+ * @node: constant.
+ * @ipis: TLB shootdowns it was interrupted by; a statistic. @ipi_ns: what they cost it and nobody has charged yet, see
+ * ps_cpu_take_ipi_ns; added to by who sends, taken by who runs there.
  */
 struct ps_cpu {
 	struct ps_tlb tlb;
 	nid_t node;
 	u64 ipis;
 	ps_ns_t ipi_ns;
+	spinlock_t mmu_lock;
 };
 
 /** struct ps_tier - a memory tier. @lower: nodes of all slower tiers. */
@@ -300,7 +312,10 @@ static inline nid_t numa_node_id(void)
 #define HPAGE_PMD_ORDER (ps_current->machine->pt_bits)
 #define HPAGE_PMD_NR    (1ul << ps_current->machine->pt_bits)
 
-/** ps_access_ns - time of one access from a CPU of @cpu_node to memory of @nid that the caches do not serve. */
+/**
+ * ps_access_ns - time of one access from a CPU of @cpu_node to memory of @nid that the caches do not serve.
+ * Fidelity: simplified (hardware): constant per pair of nodes.
+ */
 static inline u32 ps_access_ns(const struct ps_machine *machine, nid_t cpu_node, nid_t nid, bool write)
 {
 	return write ? machine->write_ns[cpu_node][nid] : machine->read_ns[cpu_node][nid];
@@ -340,7 +355,8 @@ ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, 
 
 /* ---- tiers ---- */
 
-/** node_is_toptier - is @nid in a tier no slower than the slowest with a CPU? True without memory. Fidelity: exact. */
+/** node_is_toptier - is @nid in a tier no slower than the slowest with a CPU? True without memory. Fidelity: exact
+ * (node_is_toptier). */
 bool node_is_toptier(nid_t nid);
 /**
  * next_demotion_node - where pages of @nid are demoted to first: one of the nearest nodes of the next lower tier.
@@ -365,13 +381,16 @@ struct ps_cpumask {
  * @npages: 0 = everything of @asid. More pages than PS_TLB_FLUSH_CEILING are flushed as everything, as Linux does.
  * Charges the current task, as the work it is at (ps_charge_work): the own flush, and a shootdown when another CPU is in
  * @cpus. Counts nr_tlb_*.
- * Each remote CPU's flush is a step of its own (a schedule point precedes it). On return no named TLB has such an entry.
+ * Each CPU's flush is a step of its own, which waits for the walk under way there (struct ps_cpu). On return no named TLB
+ * has such an entry, and none can get one that was read before the call.
  * Context: a current task; may be under spinlocks.
  * Return: how many remote CPUs were interrupted.
  * Fidelity: simplified (flush_tlb_mm_range): remote CPUs answer at once, what it costs them is added to
  * their ipi_ns.
  */
 unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages);
+/** ps_tlb_shootdown_all - the same of everything the TLBs have. Fidelity: as above (arch_tlbbatch_flush). */
+unsigned ps_tlb_shootdown_all(const struct ps_cpumask *cpus);
 /** Linux's tlb_single_page_flush_ceiling. */
 #define PS_TLB_FLUSH_CEILING 33
 

@@ -4,8 +4,7 @@
  * shared file; the most specific one wins. Policies are immutable once made and counted by reference, so a VMA split
  * shares its policy and comparing two VMAs compares contents.
  *
- * Fidelity: exact for default, bind, preferred and interleave (mm/mempolicy.c of 6.1), without cpusets, home nodes,
- * relative or static node masks.
+ * Fidelity: each function says its own. None knows cpusets, home nodes, relative or static node masks, MPOL_PREFERRED_MANY.
  *
  * Layer: vm
  */

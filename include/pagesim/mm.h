@@ -10,13 +10,15 @@
  * Locking: the VMA tree and every VMA field are read under mmap_lock and written under it held for writing; a VMA's range
  * and file are also stable under the anon_vma or i_mmap lock that reverse mapping holds.
  *
- * Fidelity: simplified: 6.1 keeps VMAs in a maple tree, here they are in an interval tree; the answers are the same.
+ * Fidelity: simplified: 6.1 keeps VMAs in a maple tree, here they are in an interval tree and a list; what the functions
+ * here answer is the same. VMAs have no ops: what a file does is asked of its inode.
  *
  * Layer: vm
  */
 #ifndef PAGESIM_MM_H
 #define PAGESIM_MM_H
 
+#include <pagesim/atomic.h>
 #include <pagesim/interval_tree.h>
 #include <pagesim/list.h>
 #include <pagesim/pgtable.h>
@@ -48,13 +50,17 @@ struct ps_machine;
 #define VM_NOHUGEPAGE   0x40000000UL
 #define VM_ACCESS_FLAGS (VM_READ | VM_WRITE | VM_EXEC)
 
-/** A mapping: [vm_start, vm_end) of one address space with one set of attributes. All sizes in bytes. */
+/**
+ * A mapping: [vm_start, vm_end) of one address space with one set of attributes. All sizes in bytes. Where nothing else is
+ * said: mmap_lock, for writing to change it.
+ */
 struct vm_area_struct {
+	/* These two, vm_pgoff and vm_mapping: to change them, the locks of the file's and the family's trees as well. */
 	u64 vm_start;
 	u64 vm_end;
 	struct interval_tree_node vm_node; /* in mm->mm_vmas, over [vm_start, vm_end - 1] */
 	struct list_head vm_link;          /* in mm->mmap, by address */
-	struct mm_struct *vm_mm;
+	struct mm_struct *vm_mm;           /* never changes */
 	pgprot_t vm_page_prot;
 	u64 vm_flags;
 	pgoff_t vm_pgoff;                 /* offset in pages: in the file, or for anonymous memory the birth address */
@@ -75,18 +81,18 @@ enum mm_counter {
 };
 
 struct mm_struct {
-	struct page_tables pt;
+	struct page_tables pt; /* locks of its own, see pgtable.h */
 	struct rw_semaphore mmap_lock;
-	struct interval_tree_root mm_vmas;
-	struct list_head mmap;           /* the same VMAs, by address */
-	struct vm_area_struct *vmacache; /* last VMA found; a hint, under mmap_lock held either way */
-	int map_count;
-	long rss_stat[NR_MM_COUNTERS]; /* relaxed atomics */
-	int mm_users;                  /* tasks that share it; relaxed atomic */
-	struct list_head mmlist;       /* in the machine's list of address spaces */
-	struct ps_machine *machine;
-	bool huge_zero;         /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE) */
-	u64 numa_scan_offset;   /* next address the NUMA scanner looks at */
+	struct interval_tree_root mm_vmas; /* mmap_lock */
+	struct list_head mmap;             /* the same VMAs, by address; mmap_lock */
+	int map_count;                     /* VMAs; mmap_lock */
+	atomic_long_t rss_stat[NR_MM_COUNTERS];
+	atomic_t mm_users;          /* tasks that share it */
+	struct list_head mmlist;    /* in the machine's list of address spaces; ps_mms.lock */
+	struct ps_machine *machine; /* never changes */
+	bool huge_zero; /* holds a share of the huge zero page (MMF_HUGE_ZERO_PAGE); as ps_faults.huge_zero_page */
+	/* The NUMA scanner's. One thread scans at a time: who moved numa_next_scan on, before it does anything that sleeps. */
+	u64 numa_scan_offset;   /* next address to be looked at */
 	ps_ns_t numa_next_scan; /* virtual time of the next scan */
 	u32 numa_scan_seq;      /* full passes completed */
 	u32 numa_scan_period;   /* milliseconds */
@@ -94,11 +100,11 @@ struct mm_struct {
 
 /** Every address space of a machine, with what they share. */
 struct ps_mms {
-	struct list_head list; /* of mm_struct.mmlist, in order of creation */
+	struct list_head list; /* of mm_struct.mmlist, in order of creation; lock */
 	spinlock_t lock;
-	struct page_table_pool *pool;
-	u32 next_asid;
-	long nr_vmas;
+	struct page_table_pool *pool; /* has a lock of its own */
+	u32 next_asid;                /* lock */
+	atomic_long_t nr_vmas;
 };
 
 /** Prepares the machine for address spaces; done once. Return: 0 or -ENOMEM. */
@@ -134,11 +140,11 @@ static inline void mmap_write_downgrade(struct mm_struct *mm)
 
 static inline void add_mm_counter(struct mm_struct *mm, enum mm_counter which, long delta)
 {
-	__atomic_fetch_add(&mm->rss_stat[which], delta, __ATOMIC_RELAXED);
+	atomic_long_add(delta, &mm->rss_stat[which]);
 }
 static inline long get_mm_counter(const struct mm_struct *mm, enum mm_counter which)
 {
-	return __atomic_load_n(&mm->rss_stat[which], __ATOMIC_RELAXED);
+	return atomic_long_read(&mm->rss_stat[which]);
 }
 
 static inline bool vma_is_anonymous(const struct vm_area_struct *vma)

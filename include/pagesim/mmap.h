@@ -5,8 +5,8 @@
  * Addresses and lengths are in bytes and page aligned; a length that is not is rounded up, an address that is not is
  * -EINVAL, as in the kernel. All take mmap_lock themselves, may sleep and allocate.
  *
- * Fidelity: exact against mm/mmap.c, mprotect.c, mremap.c, madvise.c and kernel/fork.c of 6.1 for the flags named here;
- * there is no stack growth, no hugetlbfs, no userfaultfd, no limits (ulimit, overcommit).
+ * Fidelity: each function says its own. None knows stack growth, hugetlbfs, userfaultfd, or limits (ulimit, overcommit, the
+ * number of mappings) but RLIMIT_MEMLOCK.
  *
  * Layer: fault
  */
@@ -69,7 +69,10 @@ int do_munmap(struct mm_struct *mm, u64 start, u64 len);
 int do_mprotect(struct mm_struct *mm, u64 start, u64 len, unsigned int prot);
 /**
  * mremap(MREMAP_MAYMOVE | MREMAP_FIXED) to a new place of the same length. What is at the new place is unmapped.
- * Return: 0; -EFAULT (no mapping, or more than one, at old); -EINVAL (overlap); -ENOMEM.
+ * Context: takes mmap_lock for writing; may sleep and allocate.
+ * Return: 0; -EFAULT (no mapping, or more than one, at old); -EINVAL (overlap); -ENOMEM: everything is at the old place
+ * again, and the new one is unmapped.
+ * Fidelity: exact, mremap(2) with these flags and this length.
  */
 int do_mremap(struct mm_struct *mm, u64 old_addr, u64 len, u64 new_addr);
 
@@ -86,28 +89,49 @@ enum ps_madvice {
 	PS_MADV_COLD,
 	PS_MADV_FREE,
 	PS_MADV_COLLAPSE,
+	PS_MADV_PAGEOUT,
 };
-/** Return: 0; -EINVAL; -ENOMEM (a hole in the range; the rest is advised); -EFAULT; -EAGAIN (collapse). */
+/**
+ * Advice for a range. DONTNEED, REMOVE, COLD and FREE are refused for locked memory.
+ * Context: takes mmap_lock as the advice needs it; may sleep and allocate.
+ * Return: 0; -EINVAL; -EACCES (REMOVE of what is not shared and writable); -ENOMEM (a hole in the range; the rest is advised,
+ * but not by POPULATE); -EFAULT (POPULATE found no access, or SIGBUS); -EAGAIN (COLLAPSE, now).
+ * Fidelity: exact, madvise(2), for these; WILLNEED reads disk files at once instead of starting to.
+ */
 int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice);
-/** mlock and munlock. Return: 0; -ENOMEM (a hole, or memory could not be faulted in); -EINVAL. */
+/**
+ * mlock(2) and munlock(2).
+ * Context: takes mmap_lock for writing, then for reading; may sleep and allocate.
+ * Return: 0; -ENOMEM (a hole: what lies before it is locked; no access; over the limit of who has no privileges); -EAGAIN
+ * (no memory to fault it in); -EINVAL. Fidelity: exact.
+ */
 int do_mlock(struct mm_struct *mm, u64 start, u64 len);
 int do_munlock(struct mm_struct *mm, u64 start, u64 len);
-/** brk(2): the heap that begins at `start` now ends at `end` instead of `old_end`. Return: 0; -ENOMEM. */
+/**
+ * brk(2): the heap that begins at `start` now ends at `end` instead of `old_end`.
+ * Return: 0; -ENOMEM. Fidelity: simplified: it is an mmap or a munmap of the difference.
+ */
 int do_brk(struct mm_struct *mm, u64 start, u64 old_end, u64 end);
-/** 4 > /proc/PID/clear_refs: clears soft-dirty and write-protects. Return: 0. */
+/** 4 > /proc/PID/clear_refs: clears soft-dirty and write-protects. Context: takes mmap_lock. Return: 0. Fidelity: exact. */
 int clear_soft_dirty(struct mm_struct *mm);
 
-/** fork: a copy of oldmm, sharing all pages. Context: takes both mmap_locks. Return: 0 and *ret_mm (one user); -ENOMEM. */
+/**
+ * fork: a copy of oldmm, sharing all pages but those that may be pinned.
+ * Context: takes both mmap_locks for writing; may sleep and allocate. Return: 0 and *ret_mm (one user); -ENOMEM.
+ * Fidelity: exact, dup_mmap() and copy_page_range().
+ */
 int dup_mm(struct mm_struct *oldmm, struct mm_struct **ret_mm);
-/** Unmaps everything. Context: last user. */
+/** Unmaps everything. Context: last user. Fidelity: simplified, exit_mmap(): one pass under mmap_lock for writing. */
 void exit_mmap(struct mm_struct *mm);
 /** One more / one less user; the last one unmaps everything and frees the mm. */
 void mmget(struct mm_struct *mm);
+/** The same for one that may have none any more. Return: false: it has none. */
+bool mmget_not_zero(struct mm_struct *mm);
 void mmput(struct mm_struct *mm);
 
 /* ---- pieces that other layers need; Context: mmap_lock for writing */
 
-/** Cuts vma at addr; the new VMA is the part below (new_below) or above. Return: 0, -ENOMEM. */
+/** Cuts vma at addr; the new VMA is the part below (new_below) or above. Return: 0, -ENOMEM. Fidelity: exact. */
 int split_vma(struct vm_area_struct *vma, u64 addr, bool new_below);
 /** What two VMAs must have in common to be one, besides being neighbours. */
 struct vma_attributes {
@@ -117,6 +141,7 @@ struct vma_attributes {
 /**
  * Gives the part [start, end) of vma new attributes: merges it with neighbours that have the same, or splits vma where it
  * must. Return: 0 and the VMA that now holds the part in *ret_vma; -ENOMEM.
+ * Fidelity: exact in what becomes of the VMAs; 6.1 does it with vma_merge() and split_vma() at each caller.
  */
 int vma_modify(struct vm_area_struct *vma, u64 start, u64 end, const struct vma_attributes *attributes,
 	       struct vm_area_struct **ret_vma);

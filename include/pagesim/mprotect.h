@@ -20,6 +20,7 @@ extern "C" {
  * Gives the entries of [start, end) in vma its vm_page_prot, or a NUMA hint. Splits huge PMDs that stick out.
  * Context: mmap_lock (for writing unless MM_CP_PROT_NUMA); flushes the TLB.
  * Return: base pages whose entries changed. Counts NUMA_HUGE_PTE_UPDATES, for mprotect as well, as 6.1 does.
+ * Fidelity: exact, change_protection(), without userfaultfd.
  */
 long change_protection(struct vm_area_struct *vma, u64 start, u64 end, unsigned int flags);
 

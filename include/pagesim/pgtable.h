@@ -19,14 +19,18 @@
  * Reading an entry outside its lock is legal only through ptep_get / pmdp_get, and what was read must be checked again under
  * the lock. Writing needs the lock of the table.
  *
- * Fidelity: exact in which bits exist and what sets or clears them; simplified in where they lie (swap-like layout is our
- * own) and in that tables take no simulated frames.
+ * Hardware reads the tables without any lock and sets accessed and dirty bits in leaves (mmu.c). A table that is taken out
+ * of the tree is therefore given back only after a flush of the TLBs: a flush waits for the walks that are under way.
+ *
+ * Fidelity of the entry operations (pte_*, pmd_*, swp_*): exact in which bits exist and what sets or clears them; simplified
+ * in where they lie (the layout of swap-like entries is our own). Tables: simplified, they take no simulated frames.
  *
  * Layer: pagetable
  */
 #ifndef PAGESIM_PGTABLE_H
 #define PAGESIM_PGTABLE_H
 
+#include <pagesim/atomic.h>
 #include <pagesim/list.h>
 #include <pagesim/machine.h>
 #include <pagesim/sched_point.h>
@@ -256,15 +260,15 @@ struct page_table_pool;
  * Shapes: `bits` index bits per level, four levels; addresses below 1 << (12 + 4 * bits).
  */
 struct page_tables {
-	u64 *pgd;                     /* written under page_table_lock */
+	u64 *pgd;                     /* set once; its entries under page_table_lock, see pmd_alloc() */
 	struct page_table_pool *pool; /* set once */
 	spinlock_t page_table_lock;   /* for the upper levels, and for PMD tables when they are made */
 	u32 asid;                     /* tags TLB entries; unique among the machine's address spaces */
 	u8 bits;                      /* index bits a level */
 	struct ps_cpumask cpumask;    /* CPUs that may hold translations of this address space; atomic bits */
-	long nr_ptes;                 /* tables of PTEs; these three are relaxed atomics */
-	long nr_pmds;
-	long nr_puds;
+	atomic_long_t nr_ptes;        /* tables of PTEs, those deposited behind huge PMDs included */
+	atomic_long_t nr_pmds;
+	atomic_long_t nr_puds;
 };
 
 static inline unsigned int pmd_shift(const struct page_tables *pt)
@@ -307,13 +311,16 @@ size_t page_table_pool_bytes(const struct page_table_pool *pool);
 
 /**
  * Makes an empty address space's tables in the caller's storage.
- * Return: 0 or -ENOMEM.
+ * Context: a current task; may allocate. Return: 0 or -ENOMEM. Fidelity: simplified (mm_alloc_pgd): no kernel half.
  */
 int page_tables_init(struct page_tables *pt, struct page_table_pool *pool, u32 asid);
-/** Frees every table. Context: no entry maps anything any more. */
+/** Frees every table. Context: no entry maps anything any more, and nobody runs here. Fidelity: exact (pgd_free and below). */
 void page_tables_destroy(struct page_tables *pt);
 
-/** Reads an entry without its lock; one schedule point. */
+/**
+ * Reads an entry as it is now; one schedule point. Without its lock it may be another a moment later.
+ * Fidelity: exact (ptep_get_lockless, pmd_read_atomic).
+ */
 static inline pte_t ptep_get(const pte_t *ptep)
 {
 	ps_point(PS_POINT_READ, ptep);
@@ -324,18 +331,21 @@ static inline pmd_t pmdp_get(const pmd_t *pmdp)
 	ps_point(PS_POINT_READ, pmdp);
 	return __pmd(__atomic_load_n(&pmdp->val, __ATOMIC_ACQUIRE));
 }
-/** Writes an entry. Context: the lock of its table is held. */
+/** Writes an entry. Context: the lock of its table is held. Fidelity: exact. */
 static inline void set_pte_at(pte_t *ptep, pte_t pte)
 {
 	ps_point(PS_POINT_WRITE, ptep);
-	__atomic_store_n(&ptep->val, pte.val, __ATOMIC_RELAXED);
+	__atomic_store_n(&ptep->val, pte.val, __ATOMIC_RELEASE); /* pairs with the walk of hardware (mmu.c) */
 }
 static inline void set_pmd_at(pmd_t *pmdp, pmd_t pmd)
 {
 	ps_point(PS_POINT_WRITE, pmdp);
 	__atomic_store_n(&pmdp->val, pmd.val, __ATOMIC_RELEASE);
 }
-/** Takes an entry out in one atomic step, so that a racing A/D update is never lost. Return: what was there. */
+/**
+ * Takes an entry out in one atomic step, so that a racing A/D update is never lost. Context: the lock of its table.
+ * Return: what was there. Fidelity: exact.
+ */
 static inline pte_t ptep_get_and_clear(pte_t *ptep)
 {
 	ps_point(PS_POINT_RMW, ptep);
@@ -349,7 +359,7 @@ static inline pmd_t pmdp_get_and_clear(pmd_t *pmdp)
 
 /**
  * Changes of live entries that hardware may be setting accessed and dirty bits in meanwhile: each is one atomic step, so that
- * none is lost. Context: the lock of the table is held.
+ * none is lost. Context: the lock of the table is held. Fidelity: exact (the x86 versions of these names).
  */
 static inline void ps_entry_and(u64 *entry, u64 mask)
 {
@@ -395,9 +405,10 @@ static inline void pmdp_set_access_flags(pmd_t *pmdp, pmd_t entry)
  */
 static inline pmd_t pmdp_invalidate(pmd_t *pmdp)
 {
-	u64 old = __atomic_load_n(&pmdp->val, __ATOMIC_RELAXED);
+	u64 old;
 
 	ps_point(PS_POINT_RMW, pmdp);
+	old = __atomic_load_n(&pmdp->val, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(&pmdp->val, &old, (old & ~_PAGE_PRESENT) | _PAGE_PROTNONE, false,
 					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		;
@@ -411,14 +422,37 @@ static inline pte_t *pmd_pte_table(pmd_t pmd)
 }
 
 /**
- * Finds the PMD that covers addr, whatever it holds.
- * Return: pointer into a PMD table, or NULL where no such table exists.
+ * Finds the PMD that covers addr, whatever it holds. Each level read is a schedule point.
+ * Context: the tables stay: mmap_lock, a lock of reverse mapping over a VMA there, or the CPU's mmu_lock.
+ * Return: pointer into a PMD table, or NULL where no such table exists. Fidelity: exact (pgd_offset to pmd_offset; mm_find_pmd
+ * without its test of what the entry holds).
  */
 pmd_t *pmd_find(const struct page_tables *pt, u64 addr);
-/** The same, making the tables on the way. Context: takes page_table_lock; may allocate. Return: NULL out of memory. */
+/** What pmd_find() does, as one step without a schedule point. Context: nobody else runs until the caller lets them. */
+static inline pmd_t *__pmd_find(const struct page_tables *pt, u64 addr)
+{
+	const unsigned int last = (1U << pt->bits) - 1;
+	u64 entry;
+
+	if (unlikely(addr >= task_size(pt)))
+		return NULL;
+	entry = pt->pgd[(addr >> (PAGE_SHIFT + 3 * pt->bits)) & last];
+	if (unlikely(!entry))
+		return NULL;
+	entry = ((const u64 *)(uintptr_t)(entry & _PAGE_TABLE_MASK))[(addr >> (PAGE_SHIFT + 2 * pt->bits)) & last];
+	if (unlikely(!entry))
+		return NULL;
+	return (pmd_t *)(uintptr_t)(entry & _PAGE_TABLE_MASK) + ((addr >> (PAGE_SHIFT + pt->bits)) & last);
+}
+/**
+ * The same, making the tables on the way: allocated first, hung in under page_table_lock if still nobody else has.
+ * Context: mmap_lock; takes page_table_lock; may allocate. Return: NULL out of memory. Fidelity: exact (p4d_alloc, pud_alloc,
+ * pmd_alloc), save that a table takes no frame.
+ */
 pmd_t *pmd_alloc(struct page_tables *pt, u64 addr);
 /**
- * Walks to the next PMD table entry that is not none in [*addr, end).
+ * Walks to the next PMD table entry that is not none in [*addr, end). Fidelity: exact (the loops over pgd_none_or_clear_bad
+ * and below, with pmd_addr_end).
  * On return *addr is the first address covered by that entry that lies in the range. Skips absent upper levels in one step.
  * Return: the entry, or NULL when the range is exhausted.
  */
@@ -431,7 +465,7 @@ static inline u64 pmd_addr_end(const struct page_tables *pt, u64 addr, u64 end)
 	return boundary - 1 < end - 1 ? boundary : end;
 }
 
-/** The lock of the table that holds this PMD. */
+/** The lock of the table that holds this PMD. Fidelity: exact (pmd_lockptr, split locks). */
 spinlock_t *pmd_lockptr(const struct page_tables *pt, const pmd_t *pmdp);
 static inline spinlock_t *pmd_lock(const struct page_tables *pt, const pmd_t *pmdp)
 {
@@ -440,14 +474,14 @@ static inline spinlock_t *pmd_lock(const struct page_tables *pt, const pmd_t *pm
 	spin_lock(ptl);
 	return ptl;
 }
-/** The lock of the table of PTEs that *pmdp points to. */
+/** The lock of the table of PTEs that this PMD points to. Fidelity: exact (pte_lockptr, split locks). */
 spinlock_t *pte_lockptr(const struct page_tables *pt, pmd_t pmd);
 /** The PTE of addr in the table of *pmdp, unlocked. */
 static inline pte_t *pte_offset_map(const struct page_tables *pt, pmd_t pmd, u64 addr)
 {
 	return pmd_pte_table(pmd) + pte_index(pt, addr);
 }
-/** The PTE of addr with its table locked. Context: pmd_table(*pmdp) held stable by the caller. */
+/** The PTE of addr with its table locked. Context: pmd_table(*pmdp) held stable by the caller. Fidelity: exact. */
 pte_t *pte_offset_map_lock(const struct page_tables *pt, pmd_t *pmdp, u64 addr, spinlock_t **ptlp);
 static inline void pte_unmap_unlock(pte_t *ptep, spinlock_t *ptl)
 {
@@ -457,22 +491,26 @@ static inline void pte_unmap_unlock(pte_t *ptep, spinlock_t *ptl)
 
 /**
  * Gives *pmdp a table of PTEs if it has nothing.
- * Context: takes the PMD lock; may allocate.
- * Return: 0 when *pmdp now holds something (a table, or a leaf put there meanwhile), -ENOMEM.
+ * Context: mmap_lock; takes the PMD lock; may allocate.
+ * Return: 0 when *pmdp now holds something (a table, or a leaf put there meanwhile), -ENOMEM. Fidelity: exact.
  */
 int pte_alloc(struct page_tables *pt, pmd_t *pmdp);
-/** A table of PTEs nobody points to yet, all none. Return: NULL out of memory. */
+/** A table of PTEs nobody points to yet, all none. Return: NULL out of memory. Fidelity: simplified, takes no frame. */
 pte_t *pte_alloc_one(struct page_tables *pt);
+/** Gives back such a table, or one that hardware has never seen (a deposit). NULL is fine. Fidelity: simplified as above. */
 void pte_free(struct page_tables *pt, pte_t *table);
-/** Points an empty PMD to a table. Context: the PMD lock is held. */
+/** Points an empty PMD to a table. Context: the PMD lock is held. Fidelity: exact. */
 void pmd_populate(struct page_tables *pt, pmd_t *pmdp, pte_t *table);
-/** Counts tables hung in or taken out by others than pte_alloc (deposit and withdraw). */
+/**
+ * Counts tables hung in or taken out by others than pte_alloc (deposit and withdraw). Fidelity: simplified: by kind, where
+ * 6.1 counts bytes of all in one (pgtables_bytes).
+ */
 void mm_inc_nr_ptes(struct page_tables *pt);
 void mm_dec_nr_ptes(struct page_tables *pt);
 
 /**
  * A huge PMD keeps one unused table of PTEs in store, so that splitting it can never fail for want of memory.
- * Context: the PMD lock is held for both.
+ * Context: the PMD lock is held for both. Fidelity: exact, save for the order in which deposits come back.
  */
 void pgtable_trans_huge_deposit(struct page_tables *pt, pmd_t *pmdp, pte_t *table);
 pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
@@ -480,14 +518,31 @@ pte_t *pgtable_trans_huge_withdraw(struct page_tables *pt, pmd_t *pmdp);
 unsigned long pgtable_trans_huge_deposits(const pmd_t *pmdp);
 
 /**
- * Frees the tables that [start, end), which maps nothing any more, has left behind: those that lie wholly in
- * [floor, ceiling), the end of the mapping below and the begin of the one above. Only what [start, end) touches is looked
- * at: a table exists where there is or was a mapping.
- * Context: the VMAs of the range are gone from mm and reverse mapping, so nobody walks there.
- * Fidelity: exact, free_pgd_range(); the tables go at once, as no walker can be left in them.
+ * Tables taken out of a tree and not yet given back: hardware may be reading them. All zero: none.
+ * @start, @end: what to flush, as Linux notes it: the first page that each table covered; start >= end: nothing.
  */
+struct pgtables_taken {
+	void *first;
+	u64 start, end;
+};
+
+/**
+ * Takes the tables that [start, end), which maps nothing any more, has left behind out of the tree: those that lie wholly in
+ * [floor, ceiling), the end of the mapping below and the begin of the one above. Only what [start, end) touches is looked
+ * at: a table exists where there is or was a mapping. Adds them to *taken.
+ * Context: mmap lock, for reading if nothing can be mapped in [floor, ceiling) meanwhile; the VMAs of the range are out of mm
+ * and reverse mapping, so nobody walks or populates there. Fidelity: exact (free_pgd_range, up to pte_free_tlb).
+ */
+void pgtables_take(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling, struct pgtables_taken *taken);
+/**
+ * Gives back what was taken, and empties it. Context: *taken's range has been flushed since. Fidelity: simplified
+ * (tlb_table_flush): 6.1 on x86 also waits for an RCU grace period, for walkers that take no lock and get no interrupt;
+ * there are none here.
+ */
+void pgtables_give_back(struct page_tables *pt, struct pgtables_taken *taken);
+/** All three steps, the flush included. Context: as pgtables_take(). Fidelity: simplified (a flush of its own). */
 void free_pgd_range(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling);
-/** Frees all tables that lie wholly in [start, end), which maps nothing. Context: as above. */
+/** The same of all tables that lie wholly in [start, end), which maps nothing. */
 void free_pgtables(struct page_tables *pt, u64 start, u64 end);
 
 #ifdef __cplusplus

@@ -35,7 +35,7 @@ void ps_rcu_read_lock_native(void);
 #endif
 void ps_rcu_read_unlock_slow(const struct ps_site *at);
 
-/** Opens a read section; sections nest. Inside, nothing may sleep. */
+/** Opens a read section; sections nest. Inside, nothing may sleep. Fidelity: exact. */
 static inline void rcu_read_lock(void)
 {
 #ifdef PS_NATIVE
@@ -60,16 +60,19 @@ static inline void ps_rcu_read_unlock_at(const struct ps_site *at)
 	t->rcu_depth--;
 #endif
 }
-/** Closes the innermost read section. */
+/** Closes the innermost read section. Fidelity: exact. */
 #define rcu_read_unlock() ps_rcu_read_unlock_at(PS_HERE)
 
-/** Is the current task in a read section? */
+/** Is the current task in a read section? Fidelity: exact. */
 static inline bool rcu_read_lock_held(void)
 {
 	return ps_current->rcu_depth > 0;
 }
 
-/** Waits until every read section open now has closed. Context: may sleep, in no read section. */
+/**
+ * Waits until every read section open now has closed. Context: may sleep, in no read section. Fidelity: simplified: the
+ * shortest grace period there can be; a real one takes milliseconds.
+ */
 void ps_synchronize_rcu_at(const struct ps_site *at);
 #define synchronize_rcu() ps_synchronize_rcu_at(PS_HERE)
 
@@ -77,10 +80,11 @@ void ps_synchronize_rcu_at(const struct ps_site *at);
  * Runs func(head) after a grace period.
  *
  * Context: any task; does not sleep. What is queued when the runtime is freed never runs: rcu_barrier() first.
+ * Fidelity: simplified: one queue and one thread for all CPUs, so callbacks run in the order they were queued.
  */
 void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head));
 
-/** Waits until all callbacks queued so far have run. Context: may sleep, in no read section. */
+/** Waits until all callbacks queued so far have run. Context: may sleep, in no read section. Fidelity: exact. */
 void ps_rcu_barrier_at(const struct ps_site *at);
 #define rcu_barrier() ps_rcu_barrier_at(PS_HERE)
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The reclaim engine: getting free memory back on a node that runs short of it. Pages age on the LRU lists; those nobody
- * used lately are moved to a slower node (demotion) or, if they are clean pages of a file, dropped.
+ * used lately are moved to a slower node (demotion), written to swap, or, if they are clean pages of a file, dropped.
  *
  *   active list ── shrink_active_list ──> inactive list ── shrink_inactive_list ──┬──> used again: back to active
  *                                                                                 ├──> demoted (migrate_pages, MR_DEMOTION)
+ *                                                                                 ├──> anonymous, shmem: to swap
  *                                                                                 ├──> clean file page: dropped
  *                                                                                 └──> none of it: put back
  *
@@ -15,8 +16,6 @@
  * A node's thread is made at its first wake-up, so a machine that is never short of memory has none.
  *
  * What Linux does differently (Fidelity: simplified):
- *   - no swap in this build: anonymous and shmem pages that cannot be demoted stay. As in 6.1 without swap, anonymous lists
- *     are not scanned at all unless they can be demoted;
  *   - no memory cgroups, no multi-generational LRU, no refault distances, no watermark boosting;
  *   - no flusher threads: dirty file pages are written by kswapd alone, and only when it sees nothing else (6.1's own rule);
  *   - nobody is throttled (too many isolated pages, pages under writeback, pfmemalloc reserve);
@@ -35,6 +34,7 @@
 extern "C" {
 #endif
 
+struct list_head;
 struct page;
 struct ps_machine;
 struct ps_kswapd;
@@ -68,6 +68,8 @@ void ps_reclaim_destroy(struct ps_machine *machine);
 void wakeup_kswapd(struct zone *zone, gfp_t gfp, unsigned int order, int highest_zoneidx);
 /** Does a zone of the node, up to that index, meet kswapd's mark for a block of this order? Fidelity: exact. */
 bool pgdat_balanced(struct pglist_data *pgdat, unsigned int order, int highest_zoneidx);
+/** Can anonymous pages of the node be reclaimed: is there a free slot of swap, or can they be demoted? Fidelity: exact. */
+bool can_reclaim_anon_pages(nid_t nid);
 /** Can pages of the node be demoted: is it allowed, and is there a lower tier? Fidelity: exact, can_demote(). */
 bool can_demote(nid_t nid);
 
@@ -77,6 +79,12 @@ bool can_demote(nid_t nid);
  * on one node; counts as direct reclaim.
  */
 unsigned long ps_reclaim_node(nid_t nid, unsigned long nr_pages);
+
+/**
+ * Reclaims pages that the caller has isolated (one reference each), without demoting them; puts back what cannot go.
+ * Context: may sleep. Return: base pages freed; the list is empty. Fidelity: exact, reclaim_pages() for MADV_PAGEOUT.
+ */
+unsigned long reclaim_pages(struct list_head *list);
 
 /** The node's kswapd, for reading its clock and times; NULL: it was never needed. */
 struct task_struct *ps_kswapd_task(const struct ps_machine *machine, nid_t nid);

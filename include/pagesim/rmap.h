@@ -21,7 +21,7 @@
  * page_get_anon_vma() may find one that is dead or belongs to others by now, takes a reference unless the count is zero,
  * and looks again whether the page is still mapped.
  *
- * Fidelity: exact against mm/rmap.c of 6.1, save that mapcounts are kept as 6.2 does (see page_mapcount.h): same sums.
+ * Fidelity: each function says its own. Mapcounts are kept as 6.2 does (page_mapcount.h): the values read are 6.1's.
  *
  * Layer: rmap
  */
@@ -40,19 +40,19 @@ extern "C" {
 #endif
 
 struct anon_vma {
-	struct anon_vma *root;     /* oldest of the family; its rwsem locks all of it */
-	struct rw_semaphore rwsem; /* used in the root only */
-	atomic_t refcount;
-	unsigned long num_children;    /* children + 1 for a root (it is its own parent); root->rwsem */
-	unsigned long num_active_vmas; /* VMAs whose anon_vma this is; root->rwsem */
-	struct anon_vma *parent;
+	struct anon_vma *root;      /* oldest of the family; its rwsem locks all of it; set before others can find it */
+	struct rw_semaphore rwsem;  /* used in the root only */
+	atomic_t refcount;          /* raised without a lock only if it is not 0, under RCU */
+	unsigned long num_children; /* children + 1 for a root (it is its own parent); root->rwsem */
+	unsigned long num_active_vmas;     /* VMAs whose anon_vma this is; root->rwsem */
+	struct anon_vma *parent;           /* as root */
 	struct interval_tree_root rb_root; /* of avc.rb, over page offsets; root->rwsem */
 };
 
 /** One VMA's membership in one anon_vma. */
 struct anon_vma_chain {
-	struct vm_area_struct *vma;
-	struct anon_vma *anon_vma;
+	struct vm_area_struct *vma;   /* never changes while linked */
+	struct anon_vma *anon_vma;    /* the same */
 	struct list_head same_vma;    /* in vma->anon_vma_chain; mmap_lock and page_table_lock */
 	struct interval_tree_node rb; /* in anon_vma->rb_root; root->rwsem */
 };
@@ -70,14 +70,14 @@ void ps_rmap_destroy(struct ps_machine *machine);
 
 /**
  * Gives the VMA an anon_vma, sharing a neighbour's if that would let the two VMAs merge later.
- * Context: mmap_lock held; may allocate. Return: 0 or -ENOMEM.
+ * Context: mmap_lock held; may allocate. Return: 0 or -ENOMEM. Fidelity: exact.
  */
 int anon_vma_prepare(struct vm_area_struct *vma);
-/** Chains dst to everything src is chained to (split, mremap, fork). Return: 0 or -ENOMEM with dst's chain empty. */
+/** Chains dst to everything src is chained to (split, mremap, fork). Return: 0 or -ENOMEM with dst's chain empty. Fidelity: exact. */
 int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src);
-/** fork: clone, then an anon_vma of the child's own unless an ancestor's can be taken over. Return: 0 or -ENOMEM. */
+/** fork: clone, then an anon_vma of the child's own unless an ancestor's can be taken over. Return: 0 or -ENOMEM. Fidelity: exact. */
 int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma);
-/** Takes the VMA out of all its chains and frees anon_vmas that nobody needs. Context: mmap_lock for writing. */
+/** Takes the VMA out of all its chains and frees anon_vmas that nobody needs. Context: the VMA is out of the tree. Fidelity: exact. */
 void unlink_anon_vmas(struct vm_area_struct *vma);
 /** Keeps an anon_vma alive; the holder must already be sure that it lives. */
 static inline void get_anon_vma(struct anon_vma *anon_vma)
@@ -103,7 +103,7 @@ static inline void anon_vma_unlock_read(struct anon_vma *anon_vma)
 }
 /**
  * The page's anon_vma with a reference, without any lock held before.
- * Return: NULL if the page is not anonymous, is not mapped, or its anon_vma is going away.
+ * Return: NULL if the page is not anonymous, is not mapped, or its anon_vma is going away. Fidelity: exact.
  */
 struct anon_vma *page_get_anon_vma(struct page *page);
 /** Before and after a VMA's range or offset changes: takes its chain out of the interval trees, puts it back. */
@@ -113,7 +113,8 @@ void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
 long ps_anon_vmas_live(void);
 long ps_anon_vma_chains_live(void);
 
-/* ---- mapping and unmapping one page; Context of all: the page-table lock of the entry is held */
+/* ---- mapping and unmapping one page; Context of all: the page-table lock of the entry is held. Fidelity: exact in flags,
+ * exclusivity and what is queued for splitting; counts and vmstat as 6.2, which are 6.1's sums */
 
 /** A page that nobody else can know of yet gets its first mapping. Sets PG_swapbacked and AnonExclusive. */
 void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, u64 addr, bool compound);
@@ -182,6 +183,7 @@ void rmap_walk_locked(struct page *page, struct rmap_walk_control *control);
 
 enum ttu_flags {
 	TTU_SPLIT_HUGE_PMD = 0x4, /* a huge PMD becomes PTEs first */
+	TTU_IGNORE_MLOCK = 0x8,   /* unmap from mlocked VMAs too: it comes back at once */
 	TTU_SYNC = 0x10,          /* wait for racing zaps, so that mapcount is exact */
 	TTU_BATCH_FLUSH = 0x40,   /* put the TLB flush off into the batch */
 	TTU_RMAP_LOCKED = 0x80,   /* the caller holds the rmap lock */
@@ -195,8 +197,11 @@ enum ttu_flags {
  */
 void try_to_migrate(struct page *page, unsigned int flags, struct tlb_batch *batch);
 /**
- * Unmaps a file page everywhere, leaving nothing: it is faulted in again from the cache.
- * Context: page locked. Success is !page_mapped(page) afterwards. Fidelity: exact for file pages; try_to_unmap().
+ * Unmaps a page everywhere, so that it can be reclaimed. A file page leaves nothing: it is faulted in again from the cache. An
+ * anonymous one in the swap cache leaves swap entries, with the exclusive and soft-dirty bits of the mapping; a lazily
+ * freed one leaves nothing, unless it was written or is held: then it is swap-backed again.
+ * Context: page locked; an anonymous one is in the swap cache or not swap-backed. Success is !page_mapped(page)
+ * afterwards: an entry stays where the page may be pinned or the VMA is mlocked. Fidelity: exact; try_to_unmap().
  */
 void try_to_unmap(struct page *page, unsigned int flags);
 /**

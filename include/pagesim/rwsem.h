@@ -40,6 +40,7 @@ struct rw_semaphore {
 	unsigned char lclass;
 };
 
+/** Makes a free semaphore of class lc. */
 void init_rwsem(struct rw_semaphore *sem, enum lock_class lc);
 void ps_down_read_at(struct rw_semaphore *sem, unsigned int flags, const struct ps_site *at);
 bool ps_down_read_trylock_at(struct rw_semaphore *sem, const struct ps_site *at);
@@ -48,13 +49,19 @@ void ps_down_write_at(struct rw_semaphore *sem, unsigned int flags, const struct
 bool ps_down_write_trylock_at(struct rw_semaphore *sem, const struct ps_site *at);
 void ps_up_write_at(struct rw_semaphore *sem, const struct ps_site *at);
 void ps_downgrade_write_at(struct rw_semaphore *sem, const struct ps_site *at);
-/** Is it held, by readers or a writer? */
+/** Is it held, by readers or a writer? Fidelity: exact. */
 bool rwsem_is_locked(const struct rw_semaphore *sem);
 /** Is it held by a writer? */
 bool ps_rwsem_is_write_locked(const struct rw_semaphore *sem);
-/** Does somebody wait for it? */
+/** Does somebody wait for it? Fidelity: exact. */
 bool rwsem_is_contended(const struct rw_semaphore *sem);
 
+/**
+ * down_*, up_*, downgrade_write - one schedule point each, before it happens.
+ * Context: any task, may sleep (not trylock). Return (trylock): whether it was taken.
+ * Fidelity: exact in who may hold it together; simplified: first come, first served, where 6.1 lets newcomers spin for it and
+ * steal it within limits, and wakes at most 256 readers at a time.
+ */
 #define down_read(sem)                   ps_down_read_at((sem), 0, PS_HERE)
 #define down_read_nested(sem, subclass)  ((void)(subclass), ps_down_read_at((sem), PS_ACQ_NESTED, PS_HERE))
 #define down_read_trylock(sem)           ps_down_read_trylock_at((sem), PS_HERE)

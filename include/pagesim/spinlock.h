@@ -28,6 +28,7 @@ typedef struct spinlock {
 	unsigned char lclass;
 } spinlock_t;
 #else
+/* Fields: the fiber that runs is alone. */
 typedef struct spinlock {
 	struct task_struct *holder; /* NULL: free */
 	const struct ps_site *at;   /* of the last acquisition */
@@ -100,6 +101,7 @@ static inline bool ps_spin_trylock_at(spinlock_t *l, const struct ps_site *at)
 #endif
 }
 
+/** Is it held, by anybody? Fidelity: exact. */
 static inline bool spin_is_locked(const spinlock_t *l)
 {
 #ifdef PS_NATIVE
@@ -110,6 +112,7 @@ static inline bool spin_is_locked(const spinlock_t *l)
 #endif
 }
 
+/** Does somebody wait for it? Fidelity: exact; natively simplified: never. */
 static inline bool spin_is_contended(const spinlock_t *l)
 {
 #ifdef PS_NATIVE
@@ -120,6 +123,12 @@ static inline bool spin_is_contended(const spinlock_t *l)
 #endif
 }
 
+/**
+ * spin_lock, spin_unlock, spin_trylock - one schedule point each (acquire, release, try), before it happens.
+ * Context: any task; not to be held while sleeping. Return (trylock): whether it was taken.
+ * Fidelity: exact in what excludes what; simplified: waiters are served in the order of their arrival in virtual time
+ * (qspinlock: nearly so), natively in any order; interrupts and preemption are not modelled.
+ */
 #define spin_lock(l)    ps_spin_lock_at((l), 0, PS_HERE)
 #define spin_unlock(l)  ps_spin_unlock_at((l), PS_HERE)
 #define spin_trylock(l) ps_spin_trylock_at((l), PS_HERE)

@@ -214,7 +214,7 @@ struct ps_script {
  */
 struct ps_script *ps_script_open(const char *path, const char *name, GError **error);
 
-/** The same from memory; never NULL. @text need not end in a newline or be UTF-8 (that is a parse error then). */
+/** The same from memory; NULL only without memory. @text need not end in a newline or be UTF-8 (that is a parse error then). */
 struct ps_script *ps_script_parse(const char *text, size_t length, const char *name);
 
 /** Frees a script. NULL is fine. */

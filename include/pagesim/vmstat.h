@@ -35,6 +35,8 @@ extern "C" {
 #define PS_VMSTAT_WATCHED 1u
 /** Flag of a counter: counted in base pages, shown in huge pages (divided by ps_stats.thp_pages), as Linux shows it. */
 #define PS_VMSTAT_IN_THP 2u
+/** Flag of a counter: nothing in this build moves it, and reports leave it out (tools/check-counters keeps this true). */
+#define PS_VMSTAT_UNMOVED 4u
 
 /* X(enum constant, name, flags), in /proc/vmstat order. */
 #define PS_ZONE_STATS(X)                                   \
@@ -55,150 +57,150 @@ extern "C" {
 	X(NUMA_LOCAL, numa_local, 0)               \
 	X(NUMA_OTHER, numa_other, 0)
 
-#define PS_NODE_STATS(X)                                                 \
-	X(NR_INACTIVE_ANON, nr_inactive_anon, 0)                         \
-	X(NR_ACTIVE_ANON, nr_active_anon, 0)                             \
-	X(NR_INACTIVE_FILE, nr_inactive_file, 0)                         \
-	X(NR_ACTIVE_FILE, nr_active_file, 0)                             \
-	X(NR_UNEVICTABLE, nr_unevictable, 0)                             \
-	X(NR_ISOLATED_ANON, nr_isolated_anon, 0)                         \
-	X(NR_ISOLATED_FILE, nr_isolated_file, 0)                         \
-	X(WORKINGSET_NODES, workingset_nodes, 0)                         \
-	X(WORKINGSET_REFAULT_ANON, workingset_refault_anon, 0)           \
-	X(WORKINGSET_REFAULT_FILE, workingset_refault_file, 0)           \
-	X(WORKINGSET_ACTIVATE_ANON, workingset_activate_anon, 0)         \
-	X(WORKINGSET_ACTIVATE_FILE, workingset_activate_file, 0)         \
-	X(WORKINGSET_RESTORE_ANON, workingset_restore_anon, 0)           \
-	X(WORKINGSET_RESTORE_FILE, workingset_restore_file, 0)           \
-	X(WORKINGSET_NODERECLAIM, workingset_nodereclaim, 0)             \
-	X(NR_ANON_MAPPED, nr_anon_pages, 0)                              \
-	X(NR_FILE_MAPPED, nr_mapped, 0)                                  \
-	X(NR_FILE_PAGES, nr_file_pages, 0)                               \
-	X(NR_FILE_DIRTY, nr_dirty, 0)                                    \
-	X(NR_WRITEBACK, nr_writeback, 0)                                 \
-	X(NR_SHMEM, nr_shmem, 0)                                         \
-	X(NR_SHMEM_THPS, nr_shmem_hugepages, PS_VMSTAT_IN_THP)           \
-	X(NR_SHMEM_PMDMAPPED, nr_shmem_pmdmapped, PS_VMSTAT_IN_THP)      \
-	X(NR_FILE_THPS, nr_file_hugepages, PS_VMSTAT_IN_THP)             \
-	X(NR_FILE_PMDMAPPED, nr_file_pmdmapped, PS_VMSTAT_IN_THP)        \
-	X(NR_ANON_THPS, nr_anon_transparent_hugepages, PS_VMSTAT_IN_THP) \
-	X(NR_VMSCAN_WRITE, nr_vmscan_write, 0)                           \
-	X(NR_VMSCAN_IMMEDIATE, nr_vmscan_immediate_reclaim, 0)           \
-	X(NR_DIRTIED, nr_dirtied, 0)                                     \
-	X(NR_WRITTEN, nr_written, 0)                                     \
-	X(NR_FOLL_PIN_ACQUIRED, nr_foll_pin_acquired, 0)                 \
-	X(NR_FOLL_PIN_RELEASED, nr_foll_pin_released, 0)                 \
-	X(NR_PAGETABLE, nr_page_table_pages, 0)                          \
-	X(NR_SWAPCACHE, nr_swapcached, 0)                                \
-	X(PGPROMOTE_SUCCESS, pgpromote_success, PS_VMSTAT_WATCHED)       \
+#define PS_NODE_STATS(X)                                                              \
+	X(NR_INACTIVE_ANON, nr_inactive_anon, 0)                                      \
+	X(NR_ACTIVE_ANON, nr_active_anon, 0)                                          \
+	X(NR_INACTIVE_FILE, nr_inactive_file, 0)                                      \
+	X(NR_ACTIVE_FILE, nr_active_file, 0)                                          \
+	X(NR_UNEVICTABLE, nr_unevictable, 0)                                          \
+	X(NR_ISOLATED_ANON, nr_isolated_anon, 0)                                      \
+	X(NR_ISOLATED_FILE, nr_isolated_file, 0)                                      \
+	X(WORKINGSET_NODES, workingset_nodes, PS_VMSTAT_UNMOVED)                      \
+	X(WORKINGSET_REFAULT_ANON, workingset_refault_anon, PS_VMSTAT_UNMOVED)        \
+	X(WORKINGSET_REFAULT_FILE, workingset_refault_file, PS_VMSTAT_UNMOVED)        \
+	X(WORKINGSET_ACTIVATE_ANON, workingset_activate_anon, PS_VMSTAT_UNMOVED)      \
+	X(WORKINGSET_ACTIVATE_FILE, workingset_activate_file, PS_VMSTAT_UNMOVED)      \
+	X(WORKINGSET_RESTORE_ANON, workingset_restore_anon, PS_VMSTAT_UNMOVED)        \
+	X(WORKINGSET_RESTORE_FILE, workingset_restore_file, PS_VMSTAT_UNMOVED)        \
+	X(WORKINGSET_NODERECLAIM, workingset_nodereclaim, PS_VMSTAT_UNMOVED)          \
+	X(NR_ANON_MAPPED, nr_anon_pages, 0)                                           \
+	X(NR_FILE_MAPPED, nr_mapped, 0)                                               \
+	X(NR_FILE_PAGES, nr_file_pages, 0)                                            \
+	X(NR_FILE_DIRTY, nr_dirty, 0)                                                 \
+	X(NR_WRITEBACK, nr_writeback, 0)                                              \
+	X(NR_SHMEM, nr_shmem, 0)                                                      \
+	X(NR_SHMEM_THPS, nr_shmem_hugepages, PS_VMSTAT_IN_THP)                        \
+	X(NR_SHMEM_PMDMAPPED, nr_shmem_pmdmapped, PS_VMSTAT_IN_THP)                   \
+	X(NR_FILE_THPS, nr_file_hugepages, PS_VMSTAT_IN_THP)                          \
+	X(NR_FILE_PMDMAPPED, nr_file_pmdmapped, PS_VMSTAT_IN_THP | PS_VMSTAT_UNMOVED) \
+	X(NR_ANON_THPS, nr_anon_transparent_hugepages, PS_VMSTAT_IN_THP)              \
+	X(NR_VMSCAN_WRITE, nr_vmscan_write, 0)                                        \
+	X(NR_VMSCAN_IMMEDIATE, nr_vmscan_immediate_reclaim, 0)                        \
+	X(NR_DIRTIED, nr_dirtied, 0)                                                  \
+	X(NR_WRITTEN, nr_written, 0)                                                  \
+	X(NR_FOLL_PIN_ACQUIRED, nr_foll_pin_acquired, 0)                              \
+	X(NR_FOLL_PIN_RELEASED, nr_foll_pin_released, 0)                              \
+	X(NR_PAGETABLE, nr_page_table_pages, PS_VMSTAT_UNMOVED)                       \
+	X(NR_SWAPCACHE, nr_swapcached, 0)                                             \
+	X(PGPROMOTE_SUCCESS, pgpromote_success, PS_VMSTAT_WATCHED)                    \
 	X(PGPROMOTE_CANDIDATE, pgpromote_candidate, PS_VMSTAT_WATCHED)
 
-#define PS_VM_EVENTS(X)                                                                 \
-	X(PGPGIN, pgpgin, 0)                                                            \
-	X(PGPGOUT, pgpgout, 0)                                                          \
-	X(PSWPIN, pswpin, PS_VMSTAT_WATCHED)                                            \
-	X(PSWPOUT, pswpout, PS_VMSTAT_WATCHED)                                          \
-	X(PGALLOC_DMA, pgalloc_dma, 0)                                                  \
-	X(PGALLOC_DMA32, pgalloc_dma32, 0)                                              \
-	X(PGALLOC_NORMAL, pgalloc_normal, 0)                                            \
-	X(PGALLOC_MOVABLE, pgalloc_movable, 0)                                          \
-	X(PGALLOC_DEVICE, pgalloc_device, 0)                                            \
-	X(ALLOCSTALL_DMA, allocstall_dma, 0)                                            \
-	X(ALLOCSTALL_DMA32, allocstall_dma32, 0)                                        \
-	X(ALLOCSTALL_NORMAL, allocstall_normal, 0)                                      \
-	X(ALLOCSTALL_MOVABLE, allocstall_movable, 0)                                    \
-	X(ALLOCSTALL_DEVICE, allocstall_device, 0)                                      \
-	X(PGSCAN_SKIP_DMA, pgskip_dma, 0)                                               \
-	X(PGSCAN_SKIP_DMA32, pgskip_dma32, 0)                                           \
-	X(PGSCAN_SKIP_NORMAL, pgskip_normal, 0)                                         \
-	X(PGSCAN_SKIP_MOVABLE, pgskip_movable, 0)                                       \
-	X(PGSCAN_SKIP_DEVICE, pgskip_device, 0)                                         \
-	X(PGFREE, pgfree, 0)                                                            \
-	X(PGACTIVATE, pgactivate, 0)                                                    \
-	X(PGDEACTIVATE, pgdeactivate, 0)                                                \
-	X(PGLAZYFREE, pglazyfree, 0)                                                    \
-	X(PGFAULT, pgfault, 0)                                                          \
-	X(PGMAJFAULT, pgmajfault, 0)                                                    \
-	X(PGLAZYFREED, pglazyfreed, 0)                                                  \
-	X(PGREFILL, pgrefill, 0)                                                        \
-	X(PGREUSE, pgreuse, 0)                                                          \
-	X(PGSTEAL_KSWAPD, pgsteal_kswapd, PS_VMSTAT_WATCHED)                            \
-	X(PGSTEAL_DIRECT, pgsteal_direct, PS_VMSTAT_WATCHED)                            \
-	X(PGDEMOTE_KSWAPD, pgdemote_kswapd, PS_VMSTAT_WATCHED)                          \
-	X(PGDEMOTE_DIRECT, pgdemote_direct, PS_VMSTAT_WATCHED)                          \
-	X(PGSCAN_KSWAPD, pgscan_kswapd, 0)                                              \
-	X(PGSCAN_DIRECT, pgscan_direct, 0)                                              \
-	X(PGSCAN_DIRECT_THROTTLE, pgscan_direct_throttle, 0)                            \
-	X(PGSCAN_ANON, pgscan_anon, 0)                                                  \
-	X(PGSCAN_FILE, pgscan_file, 0)                                                  \
-	X(PGSTEAL_ANON, pgsteal_anon, PS_VMSTAT_WATCHED)                                \
-	X(PGSTEAL_FILE, pgsteal_file, PS_VMSTAT_WATCHED)                                \
-	X(PGINODESTEAL, pginodesteal, 0)                                                \
-	X(SLABS_SCANNED, slabs_scanned, 0)                                              \
-	X(KSWAPD_INODESTEAL, kswapd_inodesteal, 0)                                      \
-	X(KSWAPD_LOW_WMARK_HIT_QUICKLY, kswapd_low_wmark_hit_quickly, 0)                \
-	X(KSWAPD_HIGH_WMARK_HIT_QUICKLY, kswapd_high_wmark_hit_quickly, 0)              \
-	X(PAGEOUTRUN, pageoutrun, 0)                                                    \
-	X(PGROTATED, pgrotated, 0)                                                      \
-	X(DROP_PAGECACHE, drop_pagecache, 0)                                            \
-	X(DROP_SLAB, drop_slab, 0)                                                      \
-	X(OOM_KILL, oom_kill, 0)                                                        \
-	X(NUMA_PTE_UPDATES, numa_pte_updates, PS_VMSTAT_WATCHED)                        \
-	X(NUMA_HUGE_PTE_UPDATES, numa_huge_pte_updates, PS_VMSTAT_WATCHED)              \
-	X(NUMA_HINT_FAULTS, numa_hint_faults, PS_VMSTAT_WATCHED)                        \
-	X(NUMA_HINT_FAULTS_LOCAL, numa_hint_faults_local, PS_VMSTAT_WATCHED)            \
-	X(NUMA_PAGE_MIGRATE, numa_pages_migrated, PS_VMSTAT_WATCHED)                    \
-	X(PGMIGRATE_SUCCESS, pgmigrate_success, PS_VMSTAT_WATCHED)                      \
-	X(PGMIGRATE_FAIL, pgmigrate_fail, PS_VMSTAT_WATCHED)                            \
-	X(THP_MIGRATION_SUCCESS, thp_migration_success, PS_VMSTAT_WATCHED)              \
-	X(THP_MIGRATION_FAIL, thp_migration_fail, PS_VMSTAT_WATCHED)                    \
-	X(THP_MIGRATION_SPLIT, thp_migration_split, PS_VMSTAT_WATCHED)                  \
-	X(COMPACTMIGRATE_SCANNED, compact_migrate_scanned, PS_VMSTAT_WATCHED)           \
-	X(COMPACTFREE_SCANNED, compact_free_scanned, PS_VMSTAT_WATCHED)                 \
-	X(COMPACTISOLATED, compact_isolated, PS_VMSTAT_WATCHED)                         \
-	X(COMPACTSTALL, compact_stall, PS_VMSTAT_WATCHED)                               \
-	X(COMPACTFAIL, compact_fail, PS_VMSTAT_WATCHED)                                 \
-	X(COMPACTSUCCESS, compact_success, PS_VMSTAT_WATCHED)                           \
-	X(KCOMPACTD_WAKE, compact_daemon_wake, PS_VMSTAT_WATCHED)                       \
-	X(KCOMPACTD_MIGRATE_SCANNED, compact_daemon_migrate_scanned, PS_VMSTAT_WATCHED) \
-	X(KCOMPACTD_FREE_SCANNED, compact_daemon_free_scanned, PS_VMSTAT_WATCHED)       \
-	X(UNEVICTABLE_PGCULLED, unevictable_pgs_culled, 0)                              \
-	X(UNEVICTABLE_PGSCANNED, unevictable_pgs_scanned, 0)                            \
-	X(UNEVICTABLE_PGRESCUED, unevictable_pgs_rescued, 0)                            \
-	X(UNEVICTABLE_PGMLOCKED, unevictable_pgs_mlocked, PS_VMSTAT_WATCHED)            \
-	X(UNEVICTABLE_PGMUNLOCKED, unevictable_pgs_munlocked, PS_VMSTAT_WATCHED)        \
-	X(UNEVICTABLE_PGCLEARED, unevictable_pgs_cleared, 0)                            \
-	X(UNEVICTABLE_PGSTRANDED, unevictable_pgs_stranded, 0)                          \
-	X(THP_FAULT_ALLOC, thp_fault_alloc, PS_VMSTAT_WATCHED)                          \
-	X(THP_FAULT_FALLBACK, thp_fault_fallback, PS_VMSTAT_WATCHED)                    \
-	X(THP_FAULT_FALLBACK_CHARGE, thp_fault_fallback_charge, PS_VMSTAT_WATCHED)      \
-	X(THP_COLLAPSE_ALLOC, thp_collapse_alloc, PS_VMSTAT_WATCHED)                    \
-	X(THP_COLLAPSE_ALLOC_FAILED, thp_collapse_alloc_failed, PS_VMSTAT_WATCHED)      \
-	X(THP_FILE_ALLOC, thp_file_alloc, PS_VMSTAT_WATCHED)                            \
-	X(THP_FILE_FALLBACK, thp_file_fallback, PS_VMSTAT_WATCHED)                      \
-	X(THP_FILE_FALLBACK_CHARGE, thp_file_fallback_charge, PS_VMSTAT_WATCHED)        \
-	X(THP_FILE_MAPPED, thp_file_mapped, PS_VMSTAT_WATCHED)                          \
-	X(THP_SPLIT_PAGE, thp_split_page, PS_VMSTAT_WATCHED)                            \
-	X(THP_SPLIT_PAGE_FAILED, thp_split_page_failed, PS_VMSTAT_WATCHED)              \
-	X(THP_DEFERRED_SPLIT_PAGE, thp_deferred_split_page, PS_VMSTAT_WATCHED)          \
-	X(THP_SPLIT_PMD, thp_split_pmd, PS_VMSTAT_WATCHED)                              \
-	X(THP_SCAN_EXCEED_NONE_PTE, thp_scan_exceed_none_pte, PS_VMSTAT_WATCHED)        \
-	X(THP_SCAN_EXCEED_SWAP_PTE, thp_scan_exceed_swap_pte, PS_VMSTAT_WATCHED)        \
-	X(THP_SCAN_EXCEED_SHARED_PTE, thp_scan_exceed_share_pte, PS_VMSTAT_WATCHED)     \
-	X(THP_SPLIT_PUD, thp_split_pud, PS_VMSTAT_WATCHED)                              \
-	X(THP_ZERO_PAGE_ALLOC, thp_zero_page_alloc, PS_VMSTAT_WATCHED)                  \
-	X(THP_ZERO_PAGE_ALLOC_FAILED, thp_zero_page_alloc_failed, PS_VMSTAT_WATCHED)    \
-	X(THP_SWPOUT, thp_swpout, PS_VMSTAT_WATCHED)                                    \
-	X(THP_SWPOUT_FALLBACK, thp_swpout_fallback, PS_VMSTAT_WATCHED)                  \
-	X(BALLOON_INFLATE, balloon_inflate, PS_VMSTAT_WATCHED)                          \
-	X(BALLOON_DEFLATE, balloon_deflate, PS_VMSTAT_WATCHED)                          \
-	X(BALLOON_MIGRATE, balloon_migrate, PS_VMSTAT_WATCHED)                          \
-	X(NR_TLB_REMOTE_FLUSH, nr_tlb_remote_flush, 0)                                  \
-	X(NR_TLB_REMOTE_FLUSH_RECEIVED, nr_tlb_remote_flush_received, 0)                \
-	X(NR_TLB_LOCAL_FLUSH_ALL, nr_tlb_local_flush_all, 0)                            \
-	X(NR_TLB_LOCAL_FLUSH_ONE, nr_tlb_local_flush_one, 0)                            \
-	X(SWAP_RA, swap_ra, 0)                                                          \
-	X(SWAP_RA_HIT, swap_ra_hit, 0)
+#define PS_VM_EVENTS(X)                                                                                     \
+	X(PGPGIN, pgpgin, 0)                                                                                \
+	X(PGPGOUT, pgpgout, 0)                                                                              \
+	X(PSWPIN, pswpin, PS_VMSTAT_WATCHED)                                                                \
+	X(PSWPOUT, pswpout, PS_VMSTAT_WATCHED)                                                              \
+	X(PGALLOC_DMA, pgalloc_dma, PS_VMSTAT_UNMOVED)                                                      \
+	X(PGALLOC_DMA32, pgalloc_dma32, PS_VMSTAT_UNMOVED)                                                  \
+	X(PGALLOC_NORMAL, pgalloc_normal, 0)                                                                \
+	X(PGALLOC_MOVABLE, pgalloc_movable, 0)                                                              \
+	X(PGALLOC_DEVICE, pgalloc_device, PS_VMSTAT_UNMOVED)                                                \
+	X(ALLOCSTALL_DMA, allocstall_dma, PS_VMSTAT_UNMOVED)                                                \
+	X(ALLOCSTALL_DMA32, allocstall_dma32, PS_VMSTAT_UNMOVED)                                            \
+	X(ALLOCSTALL_NORMAL, allocstall_normal, 0)                                                          \
+	X(ALLOCSTALL_MOVABLE, allocstall_movable, 0)                                                        \
+	X(ALLOCSTALL_DEVICE, allocstall_device, PS_VMSTAT_UNMOVED)                                          \
+	X(PGSCAN_SKIP_DMA, pgskip_dma, PS_VMSTAT_UNMOVED)                                                   \
+	X(PGSCAN_SKIP_DMA32, pgskip_dma32, PS_VMSTAT_UNMOVED)                                               \
+	X(PGSCAN_SKIP_NORMAL, pgskip_normal, 0)                                                             \
+	X(PGSCAN_SKIP_MOVABLE, pgskip_movable, 0)                                                           \
+	X(PGSCAN_SKIP_DEVICE, pgskip_device, PS_VMSTAT_UNMOVED)                                             \
+	X(PGFREE, pgfree, 0)                                                                                \
+	X(PGACTIVATE, pgactivate, 0)                                                                        \
+	X(PGDEACTIVATE, pgdeactivate, 0)                                                                    \
+	X(PGLAZYFREE, pglazyfree, 0)                                                                        \
+	X(PGFAULT, pgfault, 0)                                                                              \
+	X(PGMAJFAULT, pgmajfault, 0)                                                                        \
+	X(PGLAZYFREED, pglazyfreed, 0)                                                                      \
+	X(PGREFILL, pgrefill, 0)                                                                            \
+	X(PGREUSE, pgreuse, 0)                                                                              \
+	X(PGSTEAL_KSWAPD, pgsteal_kswapd, PS_VMSTAT_WATCHED)                                                \
+	X(PGSTEAL_DIRECT, pgsteal_direct, PS_VMSTAT_WATCHED)                                                \
+	X(PGDEMOTE_KSWAPD, pgdemote_kswapd, PS_VMSTAT_WATCHED)                                              \
+	X(PGDEMOTE_DIRECT, pgdemote_direct, PS_VMSTAT_WATCHED)                                              \
+	X(PGSCAN_KSWAPD, pgscan_kswapd, 0)                                                                  \
+	X(PGSCAN_DIRECT, pgscan_direct, 0)                                                                  \
+	X(PGSCAN_DIRECT_THROTTLE, pgscan_direct_throttle, PS_VMSTAT_UNMOVED)                                \
+	X(PGSCAN_ANON, pgscan_anon, 0)                                                                      \
+	X(PGSCAN_FILE, pgscan_file, 0)                                                                      \
+	X(PGSTEAL_ANON, pgsteal_anon, PS_VMSTAT_WATCHED)                                                    \
+	X(PGSTEAL_FILE, pgsteal_file, PS_VMSTAT_WATCHED)                                                    \
+	X(PGINODESTEAL, pginodesteal, PS_VMSTAT_UNMOVED)                                                    \
+	X(SLABS_SCANNED, slabs_scanned, 0)                                                                  \
+	X(KSWAPD_INODESTEAL, kswapd_inodesteal, PS_VMSTAT_UNMOVED)                                          \
+	X(KSWAPD_LOW_WMARK_HIT_QUICKLY, kswapd_low_wmark_hit_quickly, 0)                                    \
+	X(KSWAPD_HIGH_WMARK_HIT_QUICKLY, kswapd_high_wmark_hit_quickly, 0)                                  \
+	X(PAGEOUTRUN, pageoutrun, 0)                                                                        \
+	X(PGROTATED, pgrotated, 0)                                                                          \
+	X(DROP_PAGECACHE, drop_pagecache, 0)                                                                \
+	X(DROP_SLAB, drop_slab, 0)                                                                          \
+	X(OOM_KILL, oom_kill, PS_VMSTAT_UNMOVED)                                                            \
+	X(NUMA_PTE_UPDATES, numa_pte_updates, PS_VMSTAT_WATCHED)                                            \
+	X(NUMA_HUGE_PTE_UPDATES, numa_huge_pte_updates, PS_VMSTAT_WATCHED)                                  \
+	X(NUMA_HINT_FAULTS, numa_hint_faults, PS_VMSTAT_WATCHED)                                            \
+	X(NUMA_HINT_FAULTS_LOCAL, numa_hint_faults_local, PS_VMSTAT_WATCHED)                                \
+	X(NUMA_PAGE_MIGRATE, numa_pages_migrated, PS_VMSTAT_WATCHED)                                        \
+	X(PGMIGRATE_SUCCESS, pgmigrate_success, PS_VMSTAT_WATCHED)                                          \
+	X(PGMIGRATE_FAIL, pgmigrate_fail, PS_VMSTAT_WATCHED)                                                \
+	X(THP_MIGRATION_SUCCESS, thp_migration_success, PS_VMSTAT_WATCHED)                                  \
+	X(THP_MIGRATION_FAIL, thp_migration_fail, PS_VMSTAT_WATCHED)                                        \
+	X(THP_MIGRATION_SPLIT, thp_migration_split, PS_VMSTAT_WATCHED)                                      \
+	X(COMPACTMIGRATE_SCANNED, compact_migrate_scanned, PS_VMSTAT_WATCHED)                               \
+	X(COMPACTFREE_SCANNED, compact_free_scanned, PS_VMSTAT_WATCHED)                                     \
+	X(COMPACTISOLATED, compact_isolated, PS_VMSTAT_WATCHED)                                             \
+	X(COMPACTSTALL, compact_stall, PS_VMSTAT_WATCHED)                                                   \
+	X(COMPACTFAIL, compact_fail, PS_VMSTAT_WATCHED)                                                     \
+	X(COMPACTSUCCESS, compact_success, PS_VMSTAT_WATCHED)                                               \
+	X(KCOMPACTD_WAKE, compact_daemon_wake, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                       \
+	X(KCOMPACTD_MIGRATE_SCANNED, compact_daemon_migrate_scanned, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED) \
+	X(KCOMPACTD_FREE_SCANNED, compact_daemon_free_scanned, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)       \
+	X(UNEVICTABLE_PGCULLED, unevictable_pgs_culled, 0)                                                  \
+	X(UNEVICTABLE_PGSCANNED, unevictable_pgs_scanned, PS_VMSTAT_UNMOVED)                                \
+	X(UNEVICTABLE_PGRESCUED, unevictable_pgs_rescued, 0)                                                \
+	X(UNEVICTABLE_PGMLOCKED, unevictable_pgs_mlocked, PS_VMSTAT_WATCHED)                                \
+	X(UNEVICTABLE_PGMUNLOCKED, unevictable_pgs_munlocked, PS_VMSTAT_WATCHED)                            \
+	X(UNEVICTABLE_PGCLEARED, unevictable_pgs_cleared, 0)                                                \
+	X(UNEVICTABLE_PGSTRANDED, unevictable_pgs_stranded, 0)                                              \
+	X(THP_FAULT_ALLOC, thp_fault_alloc, PS_VMSTAT_WATCHED)                                              \
+	X(THP_FAULT_FALLBACK, thp_fault_fallback, PS_VMSTAT_WATCHED)                                        \
+	X(THP_FAULT_FALLBACK_CHARGE, thp_fault_fallback_charge, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)      \
+	X(THP_COLLAPSE_ALLOC, thp_collapse_alloc, PS_VMSTAT_WATCHED)                                        \
+	X(THP_COLLAPSE_ALLOC_FAILED, thp_collapse_alloc_failed, PS_VMSTAT_WATCHED)                          \
+	X(THP_FILE_ALLOC, thp_file_alloc, PS_VMSTAT_WATCHED)                                                \
+	X(THP_FILE_FALLBACK, thp_file_fallback, PS_VMSTAT_WATCHED)                                          \
+	X(THP_FILE_FALLBACK_CHARGE, thp_file_fallback_charge, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)        \
+	X(THP_FILE_MAPPED, thp_file_mapped, PS_VMSTAT_WATCHED)                                              \
+	X(THP_SPLIT_PAGE, thp_split_page, PS_VMSTAT_WATCHED)                                                \
+	X(THP_SPLIT_PAGE_FAILED, thp_split_page_failed, PS_VMSTAT_WATCHED)                                  \
+	X(THP_DEFERRED_SPLIT_PAGE, thp_deferred_split_page, PS_VMSTAT_WATCHED)                              \
+	X(THP_SPLIT_PMD, thp_split_pmd, PS_VMSTAT_WATCHED)                                                  \
+	X(THP_SCAN_EXCEED_NONE_PTE, thp_scan_exceed_none_pte, PS_VMSTAT_WATCHED)                            \
+	X(THP_SCAN_EXCEED_SWAP_PTE, thp_scan_exceed_swap_pte, PS_VMSTAT_WATCHED)                            \
+	X(THP_SCAN_EXCEED_SHARED_PTE, thp_scan_exceed_share_pte, PS_VMSTAT_WATCHED)                         \
+	X(THP_SPLIT_PUD, thp_split_pud, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                              \
+	X(THP_ZERO_PAGE_ALLOC, thp_zero_page_alloc, PS_VMSTAT_WATCHED)                                      \
+	X(THP_ZERO_PAGE_ALLOC_FAILED, thp_zero_page_alloc_failed, PS_VMSTAT_WATCHED)                        \
+	X(THP_SWPOUT, thp_swpout, PS_VMSTAT_WATCHED)                                                        \
+	X(THP_SWPOUT_FALLBACK, thp_swpout_fallback, PS_VMSTAT_WATCHED)                                      \
+	X(BALLOON_INFLATE, balloon_inflate, PS_VMSTAT_WATCHED)                                              \
+	X(BALLOON_DEFLATE, balloon_deflate, PS_VMSTAT_WATCHED)                                              \
+	X(BALLOON_MIGRATE, balloon_migrate, PS_VMSTAT_WATCHED)                                              \
+	X(NR_TLB_REMOTE_FLUSH, nr_tlb_remote_flush, 0)                                                      \
+	X(NR_TLB_REMOTE_FLUSH_RECEIVED, nr_tlb_remote_flush_received, 0)                                    \
+	X(NR_TLB_LOCAL_FLUSH_ALL, nr_tlb_local_flush_all, 0)                                                \
+	X(NR_TLB_LOCAL_FLUSH_ONE, nr_tlb_local_flush_one, 0)                                                \
+	X(SWAP_RA, swap_ra, PS_VMSTAT_UNMOVED)                                                              \
+	X(SWAP_RA_HIT, swap_ra_hit, PS_VMSTAT_UNMOVED)
 
 #define PS_VMSTAT_ENUM(item, name, flags) item,
 enum zone_stat_item { PS_ZONE_STATS(PS_VMSTAT_ENUM) NR_VM_ZONE_STAT_ITEMS };

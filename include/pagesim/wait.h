@@ -52,25 +52,37 @@ void init_wait(struct wait_queue_entry *wait);
 	struct wait_queue_entry name; \
 	init_wait(&name)
 
+/** Takes the entry off the queue, then wakes its task. Return: whether it slept. Fidelity: simplified: in 6.1 the other way
+ * round, which the queue's lock hides from everybody. */
 int autoremove_wake_function(struct wait_queue_entry *wait, int sync, void *key);
 
 void ps_prepare_to_wait_at(wait_queue_head_t *q, struct wait_queue_entry *wait, int state, bool exclusive,
 			   const struct ps_site *at);
+/**
+ * Puts the entry on the queue if it is not on it, then sets the state: in this order, under the queue's lock.
+ * Context: any task, about to look at its condition. Fidelity: exact.
+ */
 #define prepare_to_wait(q, wait, state)           ps_prepare_to_wait_at((q), (wait), (state), false, PS_HERE)
 #define prepare_to_wait_exclusive(q, wait, state) ps_prepare_to_wait_at((q), (wait), (state), true, PS_HERE)
-/** Sets the task running and takes the entry off the queue if it is still on it. */
+/**
+ * Sets the task running and takes the entry off the queue if it is still on it. Fidelity: simplified: always takes the lock;
+ * 6.1 leaves it out when the entry is seen off the queue (list_empty_careful).
+ */
 void finish_wait(wait_queue_head_t *q, struct wait_queue_entry *wait);
 
-/** Wakes all non-exclusive and nr exclusive entries (0: all), passing key to their functions. Return: entries woken. */
+/**
+ * Wakes all non-exclusive and nr exclusive entries (0: all), passing key to their functions. Context: any task; does not
+ * sleep. Return: entries woken. Fidelity: exact (__wake_up_common), save that it does not let go of the lock every 64 entries.
+ */
 int ps_wake_up_key(wait_queue_head_t *q, int nr_exclusive, void *key);
 #define wake_up(q)               ((void)ps_wake_up_key((q), 1, NULL))
 #define wake_up_nr(q, nr)        ((void)ps_wake_up_key((q), (nr), NULL))
 #define wake_up_all(q)           ((void)ps_wake_up_key((q), 0, NULL))
 #define wake_up_interruptible(q) wake_up(q)
-/** Is anybody on the queue? Without the lock: only a hint, as in Linux. */
+/** Is anybody on the queue? Without the lock: only a hint, as in Linux. Fidelity: exact. */
 bool waitqueue_active(wait_queue_head_t *q);
 
-/** Sleeps until cond holds. Context: may sleep. */
+/** Sleeps until cond holds. Context: may sleep. Fidelity: exact. */
 #define wait_event(q, cond)                                                    \
 	do {                                                                   \
 		DEFINE_WAIT(ps_wait_);                                         \

@@ -13,6 +13,12 @@
  * The class of a wait is what its nanoseconds are counted under; PAGE_LOCK for PG_locked. Holds by tasks that ran ahead
  * are remembered by the runtime for its most recent bit locks (lock.h says what that means).
  *
+ * What Linux does differently. The functions without `flagged` answer to wait_on_bit_lock() and wait_on_bit(): there the one
+ * who was woken tries for the bit himself and may find it taken again; here the waker sets it for him, as 6.1 does for
+ * pages. The flagged ones answer to the page lock (folio_wait_bit_common, folio_unlock): a newcomer may steal the bit a few
+ * times before it is handed over; here a newcomer who finds the bit clear takes it, a waiter is handed it by the waker. One
+ * queue on fibers instead of 256 in Linux: strangers never share a wake-up, so none is ever woken for nothing.
+ *
  * Layer: runtime
  */
 #ifndef PAGESIM_WAIT_BIT_H
@@ -26,21 +32,22 @@
 extern "C" {
 #endif
 
-/** Takes the bit; sleeps until it can. Context: may sleep. Return: 0. */
+/** Takes the bit; sleeps until it can. Context: may sleep. Return: 0. Fidelity: simplified, see above. */
 int ps_bit_lock_at(unsigned long *word, int bit, enum lock_class lc, unsigned int flags, const struct ps_site *at);
-/** Takes the bit if it is clear. Return: whether it did. */
+/** Takes the bit if it is clear. Return: whether it did. Fidelity: exact. */
 bool ps_bit_trylock_at(unsigned long *word, int bit, enum lock_class lc, const struct ps_site *at);
-/** Clears the bit (release) and wakes who waits for it. */
+/** Clears the bit (release) and wakes who waits for it. Two steps. Fidelity: simplified, see above. */
 void ps_bit_unlock_at(unsigned long *word, int bit, enum lock_class lc, const struct ps_site *at);
-/** Sleeps until the bit is clear. Context: may sleep. Return: 0. */
+/** Sleeps until the bit is clear. Context: may sleep. Return: 0. Fidelity: simplified, see above. */
 int ps_wait_on_bit_at(unsigned long *word, int bit, enum lock_class lc, const struct ps_site *at);
-/** Step 2 alone, for bits cleared by other means (end of writeback). */
+/** Step 2 alone, for bits cleared by other means (end of writeback). Fidelity: exact in who may go on. */
 void wake_up_bit(unsigned long *word, int bit);
 
 /*
  * The same for a word that has another bit, `waiters`, which says that somebody waits for a bit of it (PG_waiters): set
  * under the queue's lock before a waiter looks at its bit once more, cleared by the waker that leaves nobody of the word
  * in the queue. Unlocking wakes only if it is set. For one word either these or the functions above, not both.
+ * Fidelity: simplified, see above.
  */
 void ps_bit_lock_flagged_at(unsigned long *word, int bit, int waiters, enum lock_class lc, unsigned int flags,
 			    const struct ps_site *at);

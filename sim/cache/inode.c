@@ -525,6 +525,9 @@ int file_fadvise_dontneed(struct inode *inode, pgoff_t start, pgoff_t end)
 	bool held = READ_ONCE(inode->hold_writeback);
 	unsigned long failed;
 
+	/* Nothing lies behind a tmpfs that its pages could be read from again. */
+	if (inode->kind == PS_FILE_TMPFS)
+		return 0;
 	/* A disk is slower than what follows: what is being written stays. */
 	WRITE_ONCE(inode->hold_writeback, true);
 	filemap_fdatawrite_range(mapping, start, end, WB_SYNC_NONE);
@@ -553,6 +556,23 @@ unsigned long ps_files_drop_pagecache(struct ps_files *files)
 	}
 	count_vm_event(DROP_PAGECACHE);
 	return dropped;
+}
+
+int ps_files_unuse(struct ps_files *files, const struct ps_page_source *source)
+{
+	struct inode *inode = NULL;
+	int err;
+
+	while ((inode = next_inode(files, inode))) {
+		if (!atomic_long_read(&inode->swapped))
+			continue;
+		err = shmem_unuse(inode, source);
+		if (err) {
+			iput(inode);
+			return err;
+		}
+	}
+	return 0;
 }
 
 int ps_file_writeback_begin(struct inode *inode)

@@ -227,7 +227,11 @@ static int shmem_swapin_page(struct inode *inode, pgoff_t index, swp_entry_t ent
 			goto out;
 		}
 	}
-	lock_page(page);
+	/* As for a page of the cache: who collapses the file holds the lock of the page that takes this one's place. */
+	if (sgp == SGP_NOALLOC)
+		lock_page_nested(page);
+	else
+		lock_page(page);
 	err = -EEXIST;
 	if (!PageSwapCache(page) || page_swap_entry(page).val != entry.val ||
 	    xa_load(&mapping->i_pages, index) != value)

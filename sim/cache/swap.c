@@ -527,7 +527,7 @@ void split_swap_cluster(swp_entry_t entry)
 u64 swap_next_used(const struct ps_swap *swap, u64 offset)
 {
 	while (++offset < swap->nr_slots) {
-		u32 word = READ_ONCE(swap->map[offset]);
+		u32 word = ps_glance(swap->map[offset]);
 
 		if (word && word != SWAP_MAP_BAD)
 			return offset;
@@ -552,7 +552,7 @@ static int device_write(struct ps_swap *swap, struct page *page)
 			return -EIO;
 		memcpy((void *)(uintptr_t)swap->data[offset + i], page_address(page + i), PAGE_SIZE);
 	}
-	__atomic_fetch_add(&swap->pages_written, nr, __ATOMIC_RELAXED);
+	ps_stat_add(&swap->pages_written, nr);
 	return 0;
 }
 
@@ -648,7 +648,7 @@ void swap_readpage(struct page *page)
 	VM_BUG_ON_PAGE(PageCompound(page), page);
 	device_read(swap, page);
 	ps_charge(swap->read_ns, PS_TIME_FAULT);
-	__atomic_fetch_add(&swap->pages_read, 1, __ATOMIC_RELAXED);
+	ps_stat_add(&swap->pages_read, 1);
 	count_vm_event(PSWPIN);
 	SetPageUptodate(page);
 	unlock_page(page);
@@ -665,6 +665,19 @@ static bool __attribute__((format(printf, 3, 4))) wrong(char *why, size_t len, c
 		vsnprintf(why, len, format, args);
 	va_end(args);
 	return false;
+}
+
+/* Most of the area is free most of the time, and it is looked at often. */
+static bool cluster_is_free(const struct ps_swap *swap, u64 first)
+{
+	u64 slots = cluster_slots(swap), i;
+	u32 any = 0;
+
+	if (first + slots > swap->nr_slots)
+		return false;
+	for (i = 0; i < slots; i++)
+		any |= swap->map[first + i];
+	return !any;
 }
 
 /* One part of the cache: each page under its own entry, and the map says so. */
@@ -716,7 +729,10 @@ bool ps_swap_validate(struct ps_swap *swap, char *ret_why, size_t why_len)
 		u64 first = i * cluster_slots(swap);
 		unsigned int used = 0;
 
-		for (slot = first; slot < first + cluster_slots(swap); slot++) {
+		bool empty = cluster_is_free(swap, first);
+
+		free += empty ? cluster_slots(swap) : 0;
+		for (slot = first; !empty && slot < first + cluster_slots(swap); slot++) {
 			u32 word = slot < swap->nr_slots ? swap->map[slot] : SWAP_MAP_BAD;
 
 			used += word != 0;

@@ -57,15 +57,17 @@ int add_to_swap_cache(struct page *page, swp_entry_t entry, gfp_t gfp)
 	SetPageSwapCache(page);
 	do {
 		xas_lock(&xas);
-		xas_create_range(&xas);
+		/* All of a huge page's slots, or none. */
+		if (nr > 1)
+			xas_create_range(&xas);
+		for (i = 0; i < nr && !xas_error(&xas); i++) {
+			set_page_private(page + i, swp_entry(swp_type(entry), swp_offset(entry) + i).val);
+			if (nr > 1)
+				xas_set(&xas, swp_offset(entry) + i);
+			xas_store(&xas, page);
+		}
 		if (xas_error(&xas))
 			goto unlock;
-		for (i = 0; i < nr; i++) {
-			set_page_private(page + i, swp_entry(swp_type(entry), swp_offset(entry) + i).val);
-			xas_set(&xas, swp_offset(entry) + i);
-			xas_store(&xas, page);
-			VM_BUG_ON(xas_error(&xas));
-		}
 		WRITE_ONCE(space->nrpages, space->nrpages + nr);
 		__mod_node_page_state(page_to_nid(page), NR_FILE_PAGES, (long)nr);
 		__mod_node_page_state(page_to_nid(page), NR_SWAPCACHE, (long)nr);
@@ -75,6 +77,8 @@ int add_to_swap_cache(struct page *page, swp_entry_t entry, gfp_t gfp)
 
 	if (!xas_error(&xas))
 		return 0;
+	for (i = 0; i < nr; i++)
+		set_page_private(page + i, 0);
 	ClearPageSwapCache(page);
 	page_ref_sub(page, (int)nr);
 	return xas_error(&xas);

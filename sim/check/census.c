@@ -14,6 +14,7 @@
 #include <pagesim/movable.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/rmap.h>
+#include <pagesim/swap.h>
 
 void violation(struct census *c, int invariant, pfn_t pfn, const char *format, ...)
 {
@@ -88,6 +89,27 @@ const struct sight *sight_find(const struct census *c, pfn_t pfn)
 	return sight->pfn ? sight : NULL;
 }
 
+/* ---- swap */
+
+/* An entry refers to a slot: one more of those the map must count. */
+static void swap_user(struct census *c, swp_entry_t entry, u32 asid, u64 addr)
+{
+	const struct ps_swap *swap = c->machine->swap;
+	u64 slot = swp_offset(entry);
+
+	if (!swap || !swap->map || swp_type(entry) || !slot || slot >= swap->nr_slots) {
+		violation(c, 19, U64_MAX, "mm %u: the entry at %#lx refers to slot %lu, which is none", asid,
+			  (unsigned long)addr, (unsigned long)slot);
+		return;
+	}
+	if (!c->swap_users)
+		c->swap_users = ps_calloc(swap->nr_slots, sizeof(*c->swap_users));
+	if (!c->swap_users)
+		c->out_of_memory = true;
+	else
+		c->swap_users[slot]++;
+}
+
 /* ---- address spaces */
 
 /* Is this frame one that may be mapped? */
@@ -152,6 +174,11 @@ static void census_pte(struct census *c, struct vm_area_struct *vma, u64 addr, p
 
 	if (pte_none(pte) || is_zero_pte(pte))
 		return;
+	if (is_swap_pte(pte) && !swp_type(pte_to_swp_entry(pte))) {
+		sums->rss[MM_SWAPENTS]++;
+		swap_user(c, pte_to_swp_entry(pte), vma->vm_mm->pt.asid, addr);
+		return;
+	}
 	if (!pte_present(pte) && !is_pte_migration_entry(pte)) {
 		violation(c, 16, U64_MAX, "mm %u: entry of no known kind at %#lx", vma->vm_mm->pt.asid,
 			  (unsigned long)addr);
@@ -283,6 +310,7 @@ static const char *const counter_names[NR_MM_COUNTERS] = { "file", "anon", "swap
 
 static void census_mm(struct census *c, struct mm_struct *mm)
 {
+	long nr_ptes = atomic_long_read(&mm->pt.nr_ptes);
 	struct mm_sums sums = { { 0 } };
 	struct vm_area_struct *vma;
 	int i;
@@ -295,10 +323,11 @@ static void census_mm(struct census *c, struct mm_struct *mm)
 		if (sums.rss[i] != get_mm_counter(mm, i))
 			violation(c, 9, U64_MAX, "mm %u: rss of %s pages is %ld, counted %ld", mm->pt.asid,
 				  counter_names[i], get_mm_counter(mm, i), sums.rss[i]);
-	if (mm->pt.nr_ptes != sums.pte_tables + sums.huge_pmds)
+	if (nr_ptes != sums.pte_tables + sums.huge_pmds)
 		violation(c, 16, U64_MAX, "mm %u: %ld PTE tables counted, %ld in use and %ld deposited", mm->pt.asid,
-			  mm->pt.nr_ptes, sums.pte_tables, sums.huge_pmds);
-	c->nr_tables += (u64)(sums.pte_tables + sums.huge_pmds + mm->pt.nr_pmds + mm->pt.nr_puds + 1);
+			  nr_ptes, sums.pte_tables, sums.huge_pmds);
+	c->nr_tables += (u64)(sums.pte_tables + sums.huge_pmds + atomic_long_read(&mm->pt.nr_pmds) +
+			      atomic_long_read(&mm->pt.nr_puds) + 1);
 }
 
 void census_take(struct census *c)
@@ -310,9 +339,9 @@ void census_take(struct census *c)
 	if ((long)c->nr_tables != page_table_pool_live(c->machine->mms->pool))
 		violation(c, 10, U64_MAX, "%lu page tables in address spaces, %ld allocated",
 			  (unsigned long)c->nr_tables, page_table_pool_live(c->machine->mms->pool));
-	if ((long)c->nr_vmas != c->machine->mms->nr_vmas)
+	if ((long)c->nr_vmas != atomic_long_read(&c->machine->mms->nr_vmas))
 		violation(c, 10, U64_MAX, "%lu VMAs in address spaces, %ld allocated", (unsigned long)c->nr_vmas,
-			  c->machine->mms->nr_vmas);
+			  atomic_long_read(&c->machine->mms->nr_vmas));
 }
 
 static void note_owned(void *arg, struct page *page)

@@ -28,8 +28,10 @@ struct census {
 	u64 mask, used;
 	bool out_of_memory;
 	/* Sums for the counters, by node. */
-	long anon_mapped[MAX_NUMNODES], anon_thps[MAX_NUMNODES], file_mapped[MAX_NUMNODES], shmem_pmd[MAX_NUMNODES];
+	long anon_mapped[MAX_NUMNODES], anon_thps[MAX_NUMNODES], file_mapped[MAX_NUMNODES], shmem_pmd[MAX_NUMNODES],
+		swapcached[MAX_NUMNODES];
 	u64 nr_chains, nr_vmas, nr_tables;
+	u32 *swap_users; /* entries that refer to each slot; NULL: none does */
 };
 
 __attribute__((format(printf, 4, 5))) void violation(struct census *c, int invariant, pfn_t pfn, const char *format,
@@ -47,6 +49,8 @@ void census_owned(struct census *c);
 void check_pages(struct census *c);
 /** I12, I13, I15: reverse mapping. */
 void check_rmap(struct census *c);
+/** I19: swap slots and the swap cache against the census. */
+void check_swap(struct census *c);
 /** I5. */
 void check_tlbs(struct census *c);
 

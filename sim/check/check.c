@@ -74,7 +74,9 @@ int check_machine(struct ps_machine *machine, const struct ps_check_settings *se
 	check_tlbs(&c);
 	check_memory(&c);
 	check_files(&c);
+	check_swap(&c);
 	check_locks(&c);
 	ps_free(c.table);
+	ps_free(c.swap_users);
 	return c.out_of_memory ? -ENOMEM : (int)report->nr;
 }

@@ -89,7 +89,7 @@ static void check_exclusive(struct census *c, struct page *head)
 /* References the model itself knows of, but mappings. */
 static long model_refs(struct page *head, bool *ret_cached)
 {
-	struct address_space *mapping = PageAnon(head) ? NULL : page_mapping(head);
+	struct address_space *mapping = PageAnon(head) && !PageSwapCache(head) ? NULL : page_mapping(head);
 	long refs = 0;
 
 	*ret_cached = mapping != NULL;
@@ -149,14 +149,16 @@ static void check_allocated(struct census *c, struct page *head)
 			violation(c, known ? 3 : 10, pfn,
 				  "pfn %lu: count %d, but %ld references are known (%ld mappings%s%s)",
 				  (unsigned long)pfn, page_ref_count(head), known, m.present,
-				  cached ? ", page cache" : "", PagePrivate(head) ? ", private" : "");
+				  cached ? (PageSwapCache(head) ? ", swap cache" : ", page cache") : "",
+				  PagePrivate(head) ? ", private" : "");
 		if (locked)
 			violation(c, 18, pfn, "pfn %lu: locked, though nobody is at work", (unsigned long)pfn);
 		if (m.migration)
 			violation(c, 18, pfn, "pfn %lu: %ld migration entries, though nobody is at work",
 				  (unsigned long)pfn, m.migration);
 	}
-	if (ps_contents_mode() == PS_CONTENTS_TAG && (m.present || cached)) {
+	/* A page that could not be read in, or written to for want of memory, stays in the cache without contents. */
+	if (ps_contents_mode() == PS_CONTENTS_TAG && (m.present || (cached && PageUptodate(head)))) {
 		for (i = 0; i < compound_nr(head); i++)
 			if (page_word_read(head + i) == PS_CONTENTS_POISON)
 				violation(c, 6, pfn + i, "pfn %lu: in use, but holds what freeing left there",
@@ -179,6 +181,8 @@ static void check_allocated(struct census *c, struct page *head)
 		else
 			c->file_mapped[nid]++;
 	}
+	if (PageSwapCache(head))
+		c->swapcached[nid] += (long)compound_nr(head);
 	if (PageHead(head) && head_compound_mapcount(head)) {
 		if (PageAnon(head))
 			c->anon_thps[nid] += (long)compound_nr(head);
@@ -227,6 +231,7 @@ void check_pages(struct census *c)
 		check_node_counter(c, nid, NR_FILE_MAPPED, c->file_mapped[nid], "nr_mapped");
 		check_node_counter(c, nid, NR_ANON_THPS, c->anon_thps[nid], "nr_anon_transparent_hugepages");
 		check_node_counter(c, nid, NR_SHMEM_PMDMAPPED, c->shmem_pmd[nid], "nr_shmem_pmdmapped");
+		check_node_counter(c, nid, NR_SWAPCACHE, c->swapcached[nid], "nr_swapcached");
 		if (!c->settings->busy) {
 			check_node_counter(c, nid, NR_ISOLATED_ANON, 0, "nr_isolated_anon");
 			check_node_counter(c, nid, NR_ISOLATED_FILE, 0, "nr_isolated_file");

@@ -130,9 +130,7 @@ static int take_stock(struct side *s, enum migrate_mode mode)
 	if (s->mapping) {
 		enum migrate_kind kind = s->mapping->a_ops->migrate_kind;
 
-		s->slot = PageSwapCache(page)
-				  ? (pgoff_t)swp_offset(page_swap_entry(page)) & ((1UL << SWAP_ADDRESS_SPACE_SHIFT) - 1)
-				  : page_to_pgoff(page);
+		s->slot = PageSwapCache(page) ? (pgoff_t)swp_offset(page_swap_entry(page)) : page_to_pgoff(page);
 		/* Made ready, and then dirtied again or given buffers. */
 		if (kind == MIGRATE_KIND_FALLBACK && (PageDirty(page) || page_has_private(page)))
 			return -EAGAIN;

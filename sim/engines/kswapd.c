@@ -20,6 +20,7 @@
 #include <pagesim/alloc.h>
 #include <pagesim/compaction.h>
 #include <pagesim/fault.h>
+#include <pagesim/inode.h>
 #include <pagesim/machine.h>
 #include <pagesim/mem.h>
 #include <pagesim/page_alloc.h>
@@ -59,7 +60,9 @@ bool pgdat_balanced(struct pglist_data *pgdat, unsigned int order, int highest_z
 
 static int wanted_zoneidx(const struct ps_kswapd *k, int otherwise)
 {
-	return k->highest_zoneidx == MAX_NR_ZONES ? otherwise : k->highest_zoneidx;
+	int wanted = READ_ONCE(k->highest_zoneidx);
+
+	return wanted == MAX_NR_ZONES ? otherwise : wanted;
 }
 
 static void set_reclaim_active(struct pglist_data *pgdat, int highest_zoneidx, bool active)
@@ -119,7 +122,7 @@ static unsigned int balance_pgdat(struct pglist_data *pgdat, unsigned int order,
 			sc.priority--;
 	} while (sc.priority >= 1);
 	if (!balanced && !sc.nr_reclaimed)
-		node_kswapd(pgdat)->failures++;
+		atomic_inc(&node_kswapd(pgdat)->failures);
 	set_reclaim_active(pgdat, highest_zoneidx, false);
 	return sc.order;
 }
@@ -127,12 +130,12 @@ static unsigned int balance_pgdat(struct pglist_data *pgdat, unsigned int order,
 /* May it sleep? */
 static bool prepare_kswapd_sleep(struct ps_kswapd *k, unsigned int order, int highest_zoneidx)
 {
-	if (k->failures >= MAX_RECLAIM_RETRIES)
+	if (atomic_read(&k->failures) >= MAX_RECLAIM_RETRIES)
 		return true;
 	if (!pgdat_balanced(k->pgdat, order, highest_zoneidx))
 		return false;
-	k->dirty = false;
-	k->writeback = false;
+	WRITE_ONCE(k->dirty, false);
+	WRITE_ONCE(k->writeback, false);
 	return true;
 }
 
@@ -148,8 +151,9 @@ static void kswapd_try_to_sleep(struct ps_kswapd *k, unsigned int reclaim_order,
 		woken = ps_schedule_until(ps_now() + KSWAPD_NAP_NS);
 		if (woken) {
 			/* It did not see the last request through. */
-			k->highest_zoneidx = wanted_zoneidx(k, highest_zoneidx);
-			k->order = ps_max(k->order, reclaim_order);
+			WRITE_ONCE(k->highest_zoneidx, wanted_zoneidx(k, highest_zoneidx));
+			if (READ_ONCE(k->order) < reclaim_order)
+				WRITE_ONCE(k->order, reclaim_order);
 		}
 		finish_wait(&k->wait, &wait);
 		prepare_to_wait(&k->wait, &wait, TASK_INTERRUPTIBLE);
@@ -187,15 +191,15 @@ static void kswapd(void *arg)
 	current->cpu = kswapd_cpu(this_machine(), k->pgdat->node_id);
 	ps_charge(this_machine()->costs.kswapd_wake_ns, PS_TIME_IDLE);
 	while (!kthread_should_stop()) {
-		unsigned int alloc_order = k->order, reclaim_order;
+		unsigned int alloc_order = READ_ONCE(k->order), reclaim_order;
 
 		highest_zoneidx = wanted_zoneidx(k, highest_zoneidx);
-		k->order = 0;
-		k->highest_zoneidx = MAX_NR_ZONES;
+		WRITE_ONCE(k->order, 0);
+		WRITE_ONCE(k->highest_zoneidx, MAX_NR_ZONES);
 		reclaim_order = balance_pgdat(k->pgdat, alloc_order, highest_zoneidx);
 		/* A block it could not make is somebody else's work; it sleeps when the order it fell back to is served. */
 		if (reclaim_order >= alloc_order) {
-			reclaim_order = k->order;
+			reclaim_order = READ_ONCE(k->order);
 			highest_zoneidx = wanted_zoneidx(k, highest_zoneidx);
 		}
 		kswapd_try_to_sleep(k, reclaim_order, highest_zoneidx);
@@ -208,7 +212,7 @@ static void start_kswapd(struct ps_kswapd *k)
 	struct task_struct *task;
 	char name[24];
 
-	if (__atomic_exchange_n(&k->making, true, __ATOMIC_ACQUIRE))
+	if (xchg(&k->making, true))
 		return;
 	snprintf(name, sizeof(name), "kswapd%d", k->pgdat->node_id);
 	task = ps_task_new(current->rt, name, kswapd, k);
@@ -217,7 +221,7 @@ static void start_kswapd(struct ps_kswapd *k)
 		WRITE_ONCE(k->task, task);
 	} else {
 		/* The next wake-up tries again, and direct reclaim does what is needed meanwhile. */
-		__atomic_store_n(&k->making, false, __ATOMIC_RELEASE);
+		smp_store_release(&k->making, false); /* pairs with the xchg */
 	}
 }
 
@@ -225,19 +229,23 @@ void wakeup_kswapd(struct zone *zone, gfp_t gfp, unsigned int order, int highest
 {
 	struct ps_reclaim *reclaim = this_machine()->reclaim;
 	struct ps_kswapd *k = node_kswapd(zone->zone_pgdat);
+	int wanted;
 
 	(void)gfp;
 	if (!reclaim || !managed_zone(zone))
 		return;
-	if (k->highest_zoneidx == MAX_NR_ZONES || k->highest_zoneidx < highest_zoneidx)
-		k->highest_zoneidx = highest_zoneidx;
-	k->order = ps_max(k->order, order);
+	wanted = READ_ONCE(k->highest_zoneidx);
+	if (wanted == MAX_NR_ZONES || wanted < highest_zoneidx)
+		WRITE_ONCE(k->highest_zoneidx, highest_zoneidx);
+	if (READ_ONCE(k->order) < order)
+		WRITE_ONCE(k->order, order);
 	if (READ_ONCE(k->task) && !waitqueue_active(&k->wait))
 		return;
-	if (k->failures >= MAX_RECLAIM_RETRIES || pgdat_balanced(zone->zone_pgdat, order, highest_zoneidx))
+	if (atomic_read(&k->failures) >= MAX_RECLAIM_RETRIES ||
+	    pgdat_balanced(zone->zone_pgdat, order, highest_zoneidx))
 		return;
-	__atomic_fetch_add(&reclaim->kswapd_wakes, 1, __ATOMIC_RELAXED);
-	if (k->task)
+	ps_stat_add(&reclaim->kswapd_wakes, 1);
+	if (READ_ONCE(k->task))
 		wake_up_interruptible(&k->wait);
 	else
 		start_kswapd(k);
@@ -353,7 +361,7 @@ static void wake_kswapd(struct zone *zone, const struct ps_alloc_context *ac)
 static bool out_of_memory(const struct ps_alloc_context *ac)
 {
 	(void)ac;
-	__atomic_fetch_add(&this_machine()->reclaim->oom_failures, 1, __ATOMIC_RELAXED);
+	ps_stat_add(&this_machine()->reclaim->oom_failures, 1);
 	return false;
 }
 
@@ -376,7 +384,7 @@ static const struct ps_reclaim_ops reclaim_ops = {
 	.wake_kswapd = wake_kswapd,
 	.direct_reclaim = direct_reclaim,
 	.direct_compact = direct_compact,
-	.can_reclaim_anon = can_demote,
+	.can_reclaim_anon = can_reclaim_anon_pages,
 	.out_of_memory = out_of_memory,
 };
 
@@ -404,6 +412,8 @@ int ps_reclaim_init(struct ps_machine *machine)
 		k->pgdat->reclaim_private = k;
 	}
 	machine->reclaim = reclaim;
+	if (machine->files)
+		machine->files->hooks.reclaim_pages = reclaim_pages;
 	ps_mem_set_reclaim_ops(machine, &reclaim_ops);
 	return 0;
 }
@@ -416,6 +426,8 @@ void ps_reclaim_destroy(struct ps_machine *machine)
 	if (!reclaim)
 		return;
 	ps_mem_set_reclaim_ops(machine, NULL);
+	if (machine->files)
+		machine->files->hooks.reclaim_pages = NULL;
 	/* The threads may be far ahead of this task: catch up, so that their last steps do not look like a hang. */
 	ps_sleep_until(ps_runtime_now(current->rt));
 	for (nid = 0; nid < (nid_t)machine->nr_nodes; nid++) {

@@ -316,7 +316,7 @@ static void publish(const struct migration *m)
 		if (!stats->failed[why])
 			continue;
 		sum += stats->failed[why];
-		__atomic_fetch_add(&failed[why], stats->failed[why], __ATOMIC_RELAXED);
+		ps_stat_add(&failed[why], stats->failed[why]);
 	}
 	count_vm_events(PGMIGRATE_SUCCESS, stats->nr_succeeded);
 	count_vm_events(PGMIGRATE_FAIL, sum);

@@ -58,7 +58,7 @@ static struct page *pop(struct list_head *list)
 static int migrate_batch(struct migration *m, struct list_head *from, unsigned int passes)
 {
 	struct migrate_retries retries = { .nr = 1 };
-	struct tlb_batch tlb = { .nr = 0 };
+	struct tlb_batch tlb = { .pending = false };
 	struct page *page, *next, *newpage;
 	bool out_of_memory = false;
 	unsigned int pass;

@@ -6,6 +6,7 @@
  *
  *   kind of page                     references expected             besides
  *   anonymous                        the isolator's                  compared, not frozen: nobody can look it up
+ *   in the swap cache                + one per base page, the cache's  the entry moves along
  *   tmpfs (PLAIN)                    + one per base page, the file's
  *   disk file (BUFFERS)              + one for the buffers           all buffers locked
  *   block device (BUFFERS_NOREFS)    the same                        and nobody holds one; private_lock held, so that none is found
@@ -26,6 +27,7 @@
 #include <pagesim/page_ref.h>
 #include <pagesim/pagemap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 #include <pagesim/xarray.h>
@@ -40,6 +42,7 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	int nr = (int)compound_nr(page);
 	nid_t from = page_to_nid(page), to = page_to_nid(newpage);
 	bool dirty;
+	int i;
 
 	if (!mapping) {
 		/* Anonymous: nobody can find it but through its mappings, which are gone, or by its frame number. */
@@ -52,7 +55,9 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 		return 0;
 	}
 
-	XA_STATE(xas, &mapping->i_pages, page_to_pgoff(page));
+	swp_entry_t swap = page_swap_entry(page);
+	bool swapcache = PageSwapCache(page);
+	XA_STATE(xas, &mapping->i_pages, swapcache ? swp_offset(swap) : page_to_pgoff(page));
 
 	xas_lock(&xas);
 	xas_load(&xas);
@@ -66,6 +71,11 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	page_ref_add(newpage, nr);
 	if (PageSwapBacked(page))
 		__SetPageSwapBacked(newpage);
+	if (swapcache) {
+		SetPageSwapCache(newpage);
+		for (i = 0; i < nr; i++)
+			set_page_private(newpage + i, page_private(page + i));
+	}
 	/* Dirty moves while the references are frozen and the new page cannot be found, so that tags and flag agree. */
 	dirty = PageDirty(page);
 	if (dirty) {
@@ -73,6 +83,11 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 		SetPageDirty(newpage);
 	}
 	xas_store(&xas, newpage);
+	/* The swap cache has an entry of its own for each slot. */
+	for (i = 1; swapcache && i < nr; i++) {
+		xas_set(&xas, swp_offset(swap) + (u64)i);
+		xas_store(&xas, newpage);
+	}
 	page_ref_unfreeze(page, expected - nr);
 	xas_unlock(&xas);
 
@@ -80,7 +95,10 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 	if (page_zone(page) != page_zone(newpage)) {
 		__mod_node_page_state(from, NR_FILE_PAGES, -nr);
 		__mod_node_page_state(to, NR_FILE_PAGES, nr);
-		if (PageSwapBacked(page)) {
+		if (swapcache) {
+			__mod_node_page_state(from, NR_SWAPCACHE, -nr);
+			__mod_node_page_state(to, NR_SWAPCACHE, nr);
+		} else if (PageSwapBacked(page)) {
 			__mod_node_page_state(from, NR_SHMEM, -nr);
 			__mod_node_page_state(to, NR_SHMEM, nr);
 			if (PageTransHuge(page)) {
@@ -110,6 +128,7 @@ static void copy_flag(struct page *newpage, struct page *page, unsigned int flag
 void migrate_page_states(struct page *newpage, struct page *page)
 {
 	struct ps_faults *faults = this_machine()->faults;
+	unsigned long i;
 	int cpupid;
 
 	if (PageError(page))
@@ -124,7 +143,7 @@ void migrate_page_states(struct page *newpage, struct page *page)
 		SetPageUnevictable(newpage);
 	if (PageWorkingset(page))
 		SetPageWorkingset(newpage);
-	if (!PageAnon(page))
+	if (!PageAnon(page) && !PageSwapCache(page))
 		copy_flag(newpage, page, PG_checked);
 	/* For anonymous pages the bit means AnonExclusive, which mapping them again sets. */
 	if (!PageAnon(page) && PageMappedToDisk(page))
@@ -141,6 +160,11 @@ void migrate_page_states(struct page *newpage, struct page *page)
 		cpupid = -1;
 	page_cpupid_xchg_last(newpage, cpupid);
 	copy_flag(newpage, page, PG_readahead);
+	if (PageSwapCache(page)) {
+		ClearPageSwapCache(page);
+		for (i = 0; i < compound_nr(page); i++)
+			set_page_private(page + i, 0);
+	}
 }
 
 static void charge_copy(struct page *newpage, struct page *page)
@@ -154,7 +178,7 @@ static void charge_copy(struct page *newpage, struct page *page)
 	ps_charge(ps_copy_ns(machine, numa_node_id(), from, to, bytes), PS_TIME_COPY);
 	ps_node_read(machine, from, bytes);
 	ps_node_written(machine, to, bytes);
-	__atomic_fetch_add(&machine->engines->moved_bytes, bytes, __ATOMIC_RELAXED);
+	ps_stat_add(&machine->engines->moved_bytes, bytes);
 }
 
 void migrate_page_copy(struct page *newpage, struct page *page)

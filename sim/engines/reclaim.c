@@ -8,8 +8,11 @@
  *         inactive list  taken off, and each is tried (shrink_inactive_list):
  *           a. lock it; used since the last look? once: kept, marked; twice: to the active list
  *           b. it can be demoted: collected, and the whole collection migrated (demote_page_list)
- *           c. what could not be demoted is tried as if there were no lower tier:
- *              anonymous: stays (there is no swap); file: unmap, write if that is kswapd's turn, drop
+ *           c. what could not be demoted is tried as if there were no lower tier (reclaim_page):
+ *              anonymous: give it a slot of swap (prepare_swap); a huge page gets a cluster, or is split
+ *              all: unmap; anonymous pages leave swap entries, lazily freed ones nothing
+ *              dirty: write it; a file page only if that is kswapd's turn
+ *              freeze the references at the cache's and ours, take it out of its cache: it is free
  *    3. give up what is on no list: the shrinkers' part (shrink_slab)
  *
  * A page off its list belongs to who took it: PG_lru is clear, page->lru is his, one reference is his.
@@ -41,6 +44,7 @@
 #include <pagesim/runtime.h>
 #include <pagesim/shrinker.h>
 #include <pagesim/split.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 
@@ -52,6 +56,17 @@ static void charge_reclaim(ps_ns_t ns)
 }
 
 /* ---- may this node's anonymous pages be reclaimed? */
+
+bool can_reclaim_anon_pages(nid_t nid)
+{
+	return get_nr_swap_pages() > 0 || can_demote(nid);
+}
+
+/* Is it worth knowing which of them are used? */
+static bool can_age_anon_pages(nid_t nid)
+{
+	return total_swap_pages() > 0 || can_demote(nid);
+}
 
 bool can_demote(nid_t nid)
 {
@@ -271,7 +286,7 @@ static void shrink_active_list(unsigned long nr_to_scan, struct lruvec *lruvec, 
 
 void age_active_anon(struct pglist_data *pgdat, struct scan_control *sc)
 {
-	if (can_demote(pgdat->node_id) && inactive_is_low(pgdat->node_id, LRU_INACTIVE_ANON))
+	if (can_age_anon_pages(pgdat->node_id) && inactive_is_low(pgdat->node_id, LRU_INACTIVE_ANON))
 		shrink_active_list(SWAP_CLUSTER_MAX, node_lruvec(pgdat), sc, LRU_ACTIVE_ANON);
 }
 
@@ -337,25 +352,33 @@ enum verdict {
 };
 
 /*
- * An anonymous page that must go, and there is no swap. 6.1 notices that last: a huge page is split for its pieces to be
- * swapped one by one, and then none of them is. Return: ACTIVATE or KEEP.
+ * Gives an anonymous page its place in swap. A huge one is written whole if there is a free cluster and a PMD maps it;
+ * else it is split, and its pieces come by themselves. Return: FREE: it has one; ACTIVATE or KEEP.
  */
-static enum verdict no_swap(struct page *page, struct list_head *list, const struct scan_control *sc)
+static enum verdict prepare_swap(struct page *page, struct list_head *list, const struct scan_control *sc)
 {
+	if (PageSwapCache(page))
+		return FREE;
 	if (!(sc->gfp & __GFP_IO) || page_maybe_dma_pinned(page))
 		return KEEP;
-	if (PageTransHuge(page) && can_split_huge_page(page)) {
-		bool mapped_whole = head_compound_mapcount(page) > 0;
-
-		if (!split_huge_page_to_list(page, list) && mapped_whole)
-			count_vm_event(THP_SWPOUT_FALLBACK);
+	if (PageTransHuge(page)) {
+		if (!can_split_huge_page(page))
+			return ACTIVATE;
+		/* Mapped in pieces, some of it may be free without any writing. */
+		if (!head_compound_mapcount(page) && split_huge_page_to_list(page, list))
+			return ACTIVATE;
 	}
-	return ACTIVATE;
+	if (add_to_swap(page))
+		return FREE;
+	if (!PageTransHuge(page) || split_huge_page_to_list(page, list))
+		return ACTIVATE;
+	count_vm_event(THP_SWPOUT_FALLBACK);
+	return add_to_swap(page) ? FREE : ACTIVATE;
 }
 
 enum pageout { PAGE_KEEP, PAGE_ACTIVATE, PAGE_SUCCESS, PAGE_CLEAN };
 
-/* Writes a dirty file page. Context: locked; unlocked if the outcome is PAGE_SUCCESS. */
+/* Writes a dirty page to its file or its slot. Context: locked; unlocked if the outcome is PAGE_SUCCESS. */
 static enum pageout pageout(struct page *page, struct address_space *mapping)
 {
 	struct writeback_control wbc = { .nr_to_write = SWAP_CLUSTER_MAX, .for_reclaim = true };
@@ -374,10 +397,20 @@ static enum pageout pageout(struct page *page, struct address_space *mapping)
 	error = mapping->a_ops->writepage(page, &wbc);
 	if (error < 0)
 		mapping_set_error(mapping, error);
+	if (error == AOP_WRITEPAGE_ACTIVATE) {
+		ClearPageReclaim(page);
+		return PAGE_ACTIVATE;
+	}
 	if (!PageWriteback(page))
 		ClearPageReclaim(page);
 	__mod_node_page_state(page_to_nid(page), NR_VMSCAN_WRITE, thp_nr_pages(page));
 	return PAGE_SUCCESS;
+}
+
+/* May it be written now? A slot of swap needs no file system. */
+static bool may_enter_fs(struct page *page, gfp_t gfp)
+{
+	return (gfp & __GFP_FS) || (PageSwapCache(page) && (gfp & __GFP_IO));
 }
 
 /* Dirty, and unmapped by now. Return: FREE: it is clean and may go on. */
@@ -391,12 +424,12 @@ static enum verdict write_dirty(struct page *page, struct address_space *mapping
 	 * Page by page is a bad way to write: only kswapd does it, only when it met nothing but dirty pages, and only to a
 	 * page that has come round a second time.
 	 */
-	if (page_is_file_lru(page) && (!current_is_kswapd() || !PageReclaim(page) || !node->dirty)) {
+	if (page_is_file_lru(page) && (!current_is_kswapd() || !PageReclaim(page) || !READ_ONCE(node->dirty))) {
 		__mod_node_page_state(page_to_nid(page), NR_VMSCAN_IMMEDIATE, (long)nr);
 		SetPageReclaim(page);
 		return ACTIVATE;
 	}
-	if (references == PAGEREF_RECLAIM_CLEAN || !(sc->gfp & __GFP_FS) || !sc->may_writepage)
+	if (references == PAGEREF_RECLAIM_CLEAN || !may_enter_fs(page, sc->gfp) || !sc->may_writepage)
 		return KEEP;
 	switch (pageout(page, mapping)) {
 	case PAGE_KEEP:
@@ -424,15 +457,21 @@ static enum verdict reclaim_page(struct page *page, struct list_head *list, enum
 	struct address_space *mapping;
 	enum verdict verdict;
 
-	if (PageAnon(page))
-		return PageSwapBacked(page) ? no_swap(page, list, sc) : ACTIVATE;
-	if (PageSwapBacked(page) && PageTransHuge(page) && split_huge_page_to_list(page, list))
+	if (PageAnon(page) && PageSwapBacked(page)) {
+		verdict = prepare_swap(page, list, sc);
+		if (verdict != FREE)
+			return verdict;
+	} else if (PageSwapBacked(page) && PageTransHuge(page) && split_huge_page_to_list(page, list)) {
 		return KEEP;
+	}
 	if (page_mapped(page)) {
 		try_to_unmap(page, PageTransHuge(page) ? TTU_SPLIT_HUGE_PMD : 0);
 		if (page_mapped(page))
 			return ACTIVATE;
 	}
+	/* Nobody can pin it any more: if it is not by now, nobody writes to it behind our back. */
+	if (page_maybe_dma_pinned(page))
+		return ACTIVATE;
 	if (PageDirty(page)) {
 		verdict = write_dirty(page, page_mapping(page), references, sc, stat);
 		if (verdict != FREE)
@@ -448,8 +487,15 @@ static enum verdict reclaim_page(struct page *page, struct list_head *list, enum
 			return FREE;
 		}
 	}
-	if (!mapping || !remove_mapping(mapping, page))
+	if (PageAnon(page) && !PageSwapBacked(page)) {
+		/* Lazily freed, and in no cache. */
+		if (!page_ref_freeze(page, 1))
+			return KEEP;
+		count_vm_events(PGLAZYFREED, thp_nr_pages(page));
+		page_ref_unfreeze(page, 1);
+	} else if (!mapping || !remove_mapping(mapping, page)) {
 		return KEEP;
+	}
 	unlock_page(page);
 	return FREE;
 }
@@ -461,7 +507,7 @@ static bool skip_writeback(struct page *page, struct pglist_data *pgdat, struct 
 
 	if (!PageWriteback(page))
 		return false;
-	if (current_is_kswapd() && PageReclaim(page) && node_kswapd(pgdat)->writeback) {
+	if (current_is_kswapd() && PageReclaim(page) && READ_ONCE(node_kswapd(pgdat)->writeback)) {
 		stat->nr_immediate += nr;
 	} else {
 		SetPageReclaim(page); /* the end of its writeback moves it to the tail */
@@ -477,7 +523,7 @@ static bool skip_writeback(struct page *page, struct pglist_data *pgdat, struct 
 static unsigned long shrink_page_list(struct list_head *list, struct pglist_data *pgdat, struct scan_control *sc,
 				      struct reclaim_stat *stat)
 {
-	bool demote = can_demote(pgdat->node_id);
+	bool demote = !sc->no_demotion && can_demote(pgdat->node_id);
 	unsigned long reclaimed = 0;
 	LIST_HEAD(keep);
 	LIST_HEAD(demoted);
@@ -534,6 +580,9 @@ retry:
 			put_page(page);
 			continue;
 		case ACTIVATE:
+			/* It stays, so its slot would better be somebody's who goes. */
+			if (PageSwapCache(page) && (vm_swap_full() || PageMlocked(page)))
+				try_to_free_swap(page);
 			VM_BUG_ON_PAGE(PageActive(page), page);
 			if (!PageMlocked(page)) {
 				SetPageActive(page);
@@ -624,6 +673,50 @@ static unsigned long shrink_inactive_list(unsigned long nr_to_scan, struct lruve
 	return reclaimed;
 }
 
+/* ---- what somebody else has isolated */
+
+static unsigned long reclaim_page_list(struct list_head *list, struct pglist_data *pgdat)
+{
+	struct scan_control sc = { .gfp = GFP_KERNEL, .may_writepage = true, .no_demotion = true };
+	struct reclaim_stat stat;
+	unsigned long reclaimed = shrink_page_list(list, pgdat, &sc, &stat);
+
+	while (!list_empty(list)) {
+		struct page *page = list_last_entry(list, struct page, lru);
+
+		list_del(&page->lru);
+		putback_lru_page(page);
+	}
+	return reclaimed;
+}
+
+unsigned long reclaim_pages(struct list_head *list)
+{
+	bool was_reclaiming = current->flags & PF_MEMALLOC;
+	unsigned long reclaimed = 0;
+
+	/* What it allocates must not make it reclaim again. */
+	current->flags |= PF_MEMALLOC;
+	while (!list_empty(list)) {
+		nid_t nid = page_to_nid(list_last_entry(list, struct page, lru));
+		LIST_HEAD(batch);
+
+		/* Neighbours of one node together. */
+		while (!list_empty(list)) {
+			struct page *page = list_last_entry(list, struct page, lru);
+
+			if (page_to_nid(page) != nid)
+				break;
+			ClearPageActive(page);
+			list_move(&page->lru, &batch);
+		}
+		reclaimed += reclaim_page_list(&batch, NODE_DATA(nid));
+	}
+	if (!was_reclaiming)
+		current->flags &= ~PF_MEMALLOC;
+	return reclaimed;
+}
+
 /* ---- how much of each list */
 
 /* What the node looks like before a round. */
@@ -662,7 +755,7 @@ static void get_scan_count(struct pglist_data *pgdat, const struct scan_control 
 	unsigned long fraction[2] = { 1, 1 }, denominator = 1;
 	enum lru_list lru;
 
-	if (!can_demote(pgdat->node_id)) {
+	if (!can_reclaim_anon_pages(pgdat->node_id)) {
 		fraction[0] = 0;
 	} else if (!sc->priority && swappiness) {
 		/* Last resort: everything alike. */
@@ -769,7 +862,7 @@ static bool should_continue_reclaim(struct pglist_data *pgdat, unsigned long rec
 			return false;
 	}
 	inactive = node_page_state(pgdat->node_id, NR_INACTIVE_FILE);
-	if (can_demote(pgdat->node_id))
+	if (can_reclaim_anon_pages(pgdat->node_id))
 		inactive += node_page_state(pgdat->node_id, NR_INACTIVE_ANON);
 	return inactive > compact_gap(sc->order);
 }
@@ -789,12 +882,12 @@ void shrink_node(struct pglist_data *pgdat, struct scan_control *sc)
 		reclaimable |= sc->nr_reclaimed > before;
 		if (current_is_kswapd()) {
 			if (sc->nr.writeback && sc->nr.writeback == sc->nr.taken)
-				node->writeback = true;
+				WRITE_ONCE(node->writeback, true);
 			/* Nothing but dirty pages, and nobody writes them: then kswapd must. */
 			if (sc->nr.unqueued_dirty == sc->nr.file_taken)
-				node->dirty = true;
+				WRITE_ONCE(node->dirty, true);
 		}
 	} while (should_continue_reclaim(pgdat, sc->nr_reclaimed - before, sc));
 	if (reclaimable)
-		node->failures = 0;
+		atomic_set(&node->failures, 0);
 }

@@ -35,13 +35,14 @@
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
 #include <pagesim/shrinker.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/xarray.h>
 
-/* References the cache holds. */
+/* References the page cache or the swap cache holds. */
 static int cache_refs(struct page *head)
 {
-	return PageAnon(head) ? 0 : (int)compound_nr(head);
+	return PageAnon(head) && !PageSwapCache(head) ? 0 : (int)compound_nr(head);
 }
 
 bool can_split_huge_page(struct page *page)
@@ -58,7 +59,7 @@ static void unmap_huge_page(struct page *head)
 	if (PageAnon(head))
 		try_to_migrate(head, flags, NULL);
 	else
-		try_to_unmap(head, flags);
+		try_to_unmap(head, flags | TTU_IGNORE_MLOCK);
 }
 
 static void remap_pages(struct page *head, unsigned long nr)
@@ -78,7 +79,8 @@ static void remap_pages(struct page *head, unsigned long nr)
 /* Flags a piece takes over from the whole. */
 static const unsigned long cloned_flags = 1UL << PG_referenced | 1UL << PG_swapbacked | 1UL << PG_mlocked |
 					  1UL << PG_uptodate | 1UL << PG_active | 1UL << PG_workingset |
-					  1UL << PG_locked | 1UL << PG_unevictable | 1UL << PG_dirty | 1UL << PG_arch_1;
+					  1UL << PG_locked | 1UL << PG_swapcache | 1UL << PG_unevictable |
+					  1UL << PG_dirty | 1UL << PG_arch_1;
 
 /* Context: lru_lock. The tail's count is 0. */
 static void build_tail(struct page *head, unsigned long i, struct list_head *list)
@@ -90,11 +92,12 @@ static void build_tail(struct page *head, unsigned long i, struct list_head *lis
 	tail->flags = (tail->flags & ~((1UL << NR_PAGEFLAGS) - 1)) | (head->flags & cloned_flags);
 	tail->mapping = head->mapping;
 	tail->index = head->index + i;
-	tail->private_data = 0;
+	if (!PageSwapCache(head))
+		tail->private_data = 0;
 	page_cpupid_xchg_last(tail, page_cpupid_last(head));
 	smp_wmb();
 	clear_compound_head(tail);
-	page_ref_unfreeze(tail, 1 + (PageAnon(head) ? 0 : 1));
+	page_ref_unfreeze(tail, 1 + (cache_refs(head) ? 1 : 0));
 	if (list) {
 		get_page(tail);
 		list_add_tail(&tail->lru, list);
@@ -114,7 +117,12 @@ static void split_frozen(struct page *page, struct page *head, struct address_sp
 {
 	unsigned long nr = compound_nr(head), i;
 	struct lruvec *lruvec = page_lruvec(head);
+	bool swapcache = PageAnon(head) && PageSwapCache(head);
+	swp_entry_t swap = page_swap_entry(head);
+	struct address_space *swap_space = swapcache ? swap_address_space(swap) : NULL;
 
+	if (swap_space)
+		xa_lock(&swap_space->i_pages);
 	spin_lock(&lruvec->lru_lock);
 	for (i = nr - 1; i >= 1; i--) {
 		build_tail(head, i, list);
@@ -124,6 +132,8 @@ static void split_frozen(struct page *page, struct page *head, struct address_sp
 			put_page(head + i);
 		} else if (mapping) {
 			__xa_store(&mapping->i_pages, head[i].index, head + i, 0);
+		} else if (swap_space) {
+			__xa_store(&swap_space->i_pages, swp_offset(swap) + i, head + i, 0);
 		}
 	}
 	clear_bit(PG_head, &head->flags);
@@ -131,15 +141,21 @@ static void split_frozen(struct page *page, struct page *head, struct address_sp
 	if (mapping) {
 		page_ref_unfreeze(head, 2);
 		xa_unlock(&mapping->i_pages);
+	} else if (swap_space) {
+		page_ref_unfreeze(head, 2);
+		xa_unlock(&swap_space->i_pages);
 	} else {
 		page_ref_unfreeze(head, 1);
 	}
 	remap_pages(head, nr);
+	if (swap_space)
+		split_swap_cluster(swap);
 	for (i = 0; i < nr; i++) {
 		if (head + i == page)
 			continue;
 		unlock_page(head + i);
-		put_page(head + i);
+		/* A piece that nobody maps any more has no use for its slot. */
+		free_page_and_swap_cache(head + i);
 	}
 }
 

@@ -6,18 +6,23 @@
 #ifndef ENGINES_VMSCAN_H
 #define ENGINES_VMSCAN_H
 
+#include <pagesim/atomic.h>
+#include <pagesim/barrier.h>
 #include <pagesim/reclaim.h>
 #include <pagesim/wait.h>
 
-/* A node's reclaim: pgdat->reclaim_private. Plain fields are hints, written by kswapd and by who wakes it. */
+/*
+ * A node's reclaim: pgdat->reclaim_private. What has no lock is a hint, read and written (READ_ONCE, WRITE_ONCE) by kswapd and
+ * by who wakes it.
+ */
 struct ps_kswapd {
 	struct pglist_data *pgdat;
-	struct task_struct *task; /* NULL until the first wake-up */
-	bool making;              /* somebody is making it; atomic exchange */
+	struct task_struct *task; /* NULL until the first wake-up; who set `making` writes it, once */
+	bool making;              /* somebody is making it; xchg */
 	wait_queue_head_t wait;
-	unsigned int order;    /* wanted since it last looked */
-	int highest_zoneidx;   /* MAX_NR_ZONES: nothing wanted */
-	int failures;          /* rounds in a row without a page; 16: hopeless */
+	unsigned int order;    /* wanted since it last looked; no lock: a request may be lost, as in Linux */
+	int highest_zoneidx;   /* MAX_NR_ZONES: nothing wanted; as order */
+	atomic_t failures;     /* rounds in a row without a page; 16: hopeless */
 	bool dirty;            /* it met nothing but dirty pages: it may write (PGDAT_DIRTY) */
 	bool writeback;        /* it met nothing but pages under writeback (PGDAT_WRITEBACK) */
 	unsigned long cost[2]; /* writing of anonymous and file pages, decaying; lru_lock */
@@ -32,6 +37,7 @@ struct scan_control {
 	int reclaim_idx; /* highest zone that helps */
 	const nodemask_t *nodemask;
 	bool may_writepage;
+	bool no_demotion; /* asked to reclaim, not to move */
 	bool force_deactivate;
 	bool may_deactivate[2];  /* anonymous, file: the inactive list is short */
 	bool skipped_deactivate; /* out: an active list was spared */

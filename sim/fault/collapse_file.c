@@ -257,7 +257,7 @@ static enum scan_result freeze_file_page(struct collapse_file *cf, struct page *
 		return SCAN_PAGE_HAS_PRIVATE;
 	}
 	if (page_mapped(page))
-		try_to_unmap(page, 0);
+		try_to_unmap(page, TTU_IGNORE_MLOCK);
 	xas_lock(&xas);
 	VM_BUG_ON_PAGE(xas_load(&xas) != page, page);
 	/* Ours, the cache's, the isolator's: any other belongs to somebody who may look at the page later. */
@@ -304,6 +304,7 @@ static enum scan_result replace_index(struct collapse_file *cf, pgoff_t index)
 		xas_unlock(&xas);
 		if (shmem_get_page(mapping->host, index, SGP_NOALLOC, SHMEM_HINT_NONE, NULL, &page))
 			return SCAN_FAIL;
+		/* It waits in a batch now, so it cannot be taken off its LRU: only another try may do (repaired in 6.2). */
 	} else if (trylock_page(page)) {
 		get_page(page);
 		page = find_subpage(page, index);

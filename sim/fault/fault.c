@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Faults on small pages: first touch, the zero page, files, copy on write, NUMA hints, migration entries.
+ * Faults on small pages: first touch, the zero page, files, copy on write, NUMA hints, migration entries. What is in swap is
+ * brought back by swapin.c.
  *
  * Every path has the same shape: look without the lock, do what may sleep (allocate, read, copy), take the page-table
  * lock, look again, and only if nothing changed set the entry. Who loses the race throws its work away and lets the access be
@@ -28,6 +29,7 @@
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
 #include <pagesim/shmem.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 #include <pagesim/zap.h>
@@ -39,6 +41,7 @@ static const char *const fault_kind_names[PS_NR_FAULT_KINDS] = {
 	[PS_FAULT_FILE] = "file",      [PS_FAULT_COW] = "copy on write",
 	[PS_FAULT_REUSE] = "reuse",    [PS_FAULT_THP] = "huge page",
 	[PS_FAULT_HINT] = "NUMA hint", [PS_FAULT_MIGRATION] = "migration wait",
+	[PS_FAULT_SWAP] = "swap in",
 };
 
 const char *ps_fault_kind_name(enum ps_fault_kind kind)
@@ -48,7 +51,7 @@ const char *ps_fault_kind_name(enum ps_fault_kind kind)
 
 void fault_count(enum ps_fault_kind kind)
 {
-	__atomic_fetch_add(&this_machine()->faults->count[kind], 1, __ATOMIC_RELAXED);
+	ps_stat_add(&this_machine()->faults->count[kind], 1);
 }
 
 static void cache_inode_free(struct inode *inode)
@@ -105,10 +108,10 @@ static struct page *source_alloc(void *arg, struct address_space *mapping, pgoff
 	return alloc_pages_policy(gfp, order, pol, index + inode->i_ino, order > 0);
 }
 
-void ps_vma_page_source(struct vm_area_struct *vma, struct ps_page_source *ret_source)
+void ps_policy_page_source(struct ps_page_source *ret_source)
 {
 	ret_source->alloc = source_alloc;
-	ret_source->arg = vma;
+	ret_source->arg = NULL;
 }
 
 /* ---- helpers */
@@ -146,8 +149,7 @@ static void charge_copy(struct page *dst, struct page *src)
 	ps_node_written(machine, page_to_nid(dst), PAGE_SIZE);
 }
 
-/* A page of the VMA's policy for a user address. */
-static struct page *alloc_user_page(struct vm_area_struct *vma, u64 addr)
+struct page *alloc_user_page(struct vm_area_struct *vma, u64 addr)
 {
 	ps_charge(this_machine()->costs.alloc_page_ns, PS_TIME_FAULT);
 	return alloc_pages_vma(GFP_HIGHUSER_MOVABLE, 0, vma, addr & PAGE_MASK, false);
@@ -292,8 +294,10 @@ static vm_fault_t wp_page_copy(struct vm_fault *vmf, struct page *old)
 		pte_unmap_unlock(vmf->pte, vmf->ptl);
 		put_page(fresh);
 	}
-	if (old)
+	if (old) {
+		free_swap_cache(old);
 		put_page(old);
+	}
 	return 0;
 
 out_oom:
@@ -358,6 +362,8 @@ static bool anon_page_reusable(struct vm_fault *vmf, struct page *page)
 		return false;
 	if (!trylock_page(head))
 		return false;
+	if (PageSwapCache(head))
+		try_to_free_swap(head);
 	reusable = page_ref_count(head) == 1;
 	if (reusable)
 		page_move_anon_rmap(page, vmf->vma);
@@ -365,8 +371,7 @@ static bool anon_page_reusable(struct vm_fault *vmf, struct page *page)
 	return reusable;
 }
 
-/* Context: ptl held; released. */
-static vm_fault_t do_wp_page(struct vm_fault *vmf)
+vm_fault_t do_wp_page(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	bool unshare = vmf->flags & FAULT_FLAG_UNSHARE;
@@ -409,7 +414,7 @@ static vm_fault_t __do_fault(struct vm_fault *vmf)
 	bool major = false;
 	int error;
 
-	ps_vma_page_source(vma, &source);
+	ps_policy_page_source(&source);
 	error = file_fault(vma->vm_mapping->host, linear_page_index(vma, vmf->address), huge_hint(vma), &source,
 			   &vmf->page, &major);
 	if (error == -ENOMEM)
@@ -676,7 +681,8 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	if (pte_none(vmf->orig_pte))
 		return vma_is_anonymous(vma) ? do_anonymous_page(vmf) : do_fault(vmf);
 	if (!pte_present(vmf->orig_pte)) {
-		BUG_ON(!is_pte_migration_entry(vmf->orig_pte));
+		if (!is_pte_migration_entry(vmf->orig_pte))
+			return do_swap_page(vmf);
 		fault_count(PS_FAULT_MIGRATION);
 		migration_entry_wait(mm, vmf->pmd, vmf->address);
 		return 0;

@@ -24,6 +24,7 @@
 #include <pagesim/page_ref.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/swap.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/zap.h>
 
@@ -85,6 +86,21 @@ static int copy_present_pte(struct copy *copy, pte_t *dst_pte, pte_t *src_pte, u
 	return 0;
 }
 
+/* The slot has one more user, and the page that comes back from it belongs to nobody alone. */
+static void copy_swap_pte(struct copy *copy, pte_t *dst_pte, pte_t *src_pte)
+{
+	pte_t pte = *src_pte;
+	int error = swap_duplicate(pte_to_swp_entry(pte));
+
+	VM_BUG_ON(error);
+	if (pte_swp_exclusive(pte)) {
+		pte = pte_swp_clear_exclusive(pte);
+		set_pte_at(src_pte, pte);
+	}
+	add_mm_counter(copy->dst->vm_mm, MM_SWAPENTS, 1);
+	set_pte_at(dst_pte, pte);
+}
+
 static void copy_migration_pte(struct copy *copy, pte_t *dst_pte, pte_t *src_pte)
 {
 	pte_t pte = *src_pte;
@@ -128,9 +144,10 @@ static int copy_pte_range(struct copy *copy, pmd_t *dst_pmd, pmd_t *src_pmd, u64
 				error = copy_present_pte(copy, dst_pte, src_pte, addr);
 				if (error)
 					break;
-			} else {
-				BUG_ON(!is_pte_migration_entry(pte));
+			} else if (is_pte_migration_entry(pte)) {
 				copy_migration_pte(copy, dst_pte, src_pte);
+			} else {
+				copy_swap_pte(copy, dst_pte, src_pte);
 			}
 			ps_charge(this_machine()->costs.map_pte_ns, PS_TIME_SYSCALL);
 		}

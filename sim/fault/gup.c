@@ -64,15 +64,21 @@ static int follow(struct vm_area_struct *vma, u64 addr, unsigned int flags, stru
 	ptl = pmd_trans_huge_lock(vma, pmd);
 	if (ptl) {
 		top = *pmd;
-		if (!pmd_present(top)) {
+		/* A huge mapping that may not be touched looks like none; a small one (below) like a page that is elsewhere. */
+		if (!pmd_present(top) || pmd_protnone(top)) {
+			spin_unlock(ptl);
+			return no_page(vma, flags, ret_page);
+		}
+		/* Like a hole; a small entry without access (below) is no error. */
+		if (pmd_protnone(top)) {
 			spin_unlock(ptl);
 			return no_page(vma, flags, ret_page);
 		}
 		if (is_huge_zero_pmd(top)) {
 			error = flags & FOLL_DUMP ? -EFAULT : 0;
-			if (!error && !pmd_protnone(top) && !(flags & FOLL_WRITE))
+			if (!error && !(flags & FOLL_WRITE))
 				page = vma->vm_mm->machine->faults->huge_zero_page;
-		} else if (!pmd_protnone(top) && (!(flags & FOLL_WRITE) || pmd_write(top))) {
+		} else if (!(flags & FOLL_WRITE) || pmd_write(top)) {
 			page = pfn_to_page(pmd_pfn(top));
 			if (must_unshare(flags, page))
 				error = -EMLINK;

@@ -21,6 +21,7 @@
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
 #include <pagesim/shmem.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 
 #include "fault/vm_fault.h"
@@ -76,6 +77,8 @@ static gfp_t vma_thp_gfp_mask(const struct vm_area_struct *vma)
 		return GFP_TRANSHUGE | (advised ? 0 : __GFP_NORETRY);
 	case THP_DEFRAG_DEFER:
 		return GFP_TRANSHUGE_LIGHT | __GFP_KSWAPD_RECLAIM;
+	case THP_DEFRAG_DEFER_MADVISE:
+		return GFP_TRANSHUGE_LIGHT | (advised ? __GFP_DIRECT_RECLAIM : __GFP_KSWAPD_RECLAIM);
 	case THP_DEFRAG_MADVISE:
 		return GFP_TRANSHUGE_LIGHT | (advised ? __GFP_DIRECT_RECLAIM : 0);
 	default:
@@ -274,6 +277,8 @@ vm_fault_t do_huge_pmd_wp_page(struct vm_fault *vmf)
 			put_page(page);
 		}
 		reuse = PageAnonExclusive(page);
+		if (!reuse && PageSwapCache(page))
+			try_to_free_swap(page);
 		/* Only our mapping's reference: nobody else has it, nobody can get it. */
 		if (!reuse && page_ref_count(page) == 1) {
 			page_move_anon_rmap(page, vma);

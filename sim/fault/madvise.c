@@ -61,7 +61,7 @@ static void read_ahead(struct inode *inode, pgoff_t first, pgoff_t end)
 	struct ps_page_source source;
 	u64 word;
 
-	ps_vma_page_source(NULL, &source);
+	ps_policy_page_source(&source);
 	while (first < end && file_read_page(inode, first, &word, &source) > 0)
 		first++;
 }
@@ -103,15 +103,19 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 		return error;
 	case PS_MADV_FREE:
 	case PS_MADV_COLD:
-		return madvise_lru(vma, start, end, advice == PS_MADV_FREE);
+		return madvise_lru(vma, start, end, advice == PS_MADV_FREE ? LRU_ADVICE_FREE : LRU_ADVICE_COLD);
+	case PS_MADV_PAGEOUT:
+		return madvise_lru(vma, start, end, LRU_ADVICE_PAGEOUT);
 	case PS_MADV_COLLAPSE:
 		return madvise_collapse(vma, start, end);
 	case PS_MADV_POPULATE_READ:
 	case PS_MADV_POPULATE_WRITE:
 		return populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);
 	case PS_MADV_WILLNEED:
-		if (!inode || inode->kind != PS_FILE_DISK)
-			return 0; /* memory that is in swap would come back */
+		if (!inode || inode->kind != PS_FILE_DISK) {
+			swapin_willneed(vma, start, end);
+			return 0;
+		}
 		ihold(inode);
 		mmap_read_unlock(mm);
 		read_ahead(inode, first, first + ((end - start) >> PAGE_SHIFT));

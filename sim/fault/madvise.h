@@ -7,7 +7,12 @@
 
 #include <pagesim/mm.h>
 
-/** MADV_FREE (lazyfree) or MADV_COLD of [start, end). Context: mmap_lock for reading. Return: 0, -EINVAL. */
-int madvise_lru(struct vm_area_struct *vma, u64 start, u64 end, bool lazyfree);
+enum lru_advice { LRU_ADVICE_COLD, LRU_ADVICE_PAGEOUT, LRU_ADVICE_FREE };
+
+/**
+ * MADV_COLD, MADV_PAGEOUT or MADV_FREE of [start, end). Context: mmap_lock for reading; may sleep. Return: 0, -EINVAL.
+ * Fidelity: exact, madvise_cold_or_pageout_pte_range() and madvise_free_pte_range().
+ */
+int madvise_lru(struct vm_area_struct *vma, u64 start, u64 end, enum lru_advice advice);
 
 #endif

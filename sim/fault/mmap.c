@@ -102,7 +102,6 @@ static void vma_move_ends(struct vm_area_struct *vma, u64 start, u64 end, pgoff_
 	vma->vm_node.start = start;
 	vma->vm_node.last = end - 1;
 	interval_tree_insert(&vma->vm_node, &vma->vm_mm->mm_vmas);
-	vma->vm_mm->vmacache = NULL;
 	if (vma->vm_mapping)
 		file_tree_insert(vma);
 	anon_vma_interval_tree_post_update_vma(vma);
@@ -379,13 +378,12 @@ static void unmap_region(struct mm_struct *mm, struct list_head *detached, u64 s
 	tlb_gather_mmu(&tlb, mm);
 	list_for_each_entry(vma, detached, vm_link)
 		unmap_page_range(&tlb, vma, ps_max(start, vma->vm_start), ps_min(end, vma->vm_end), NULL);
-	tlb_flush_mmu(&tlb);
 	/* Out of reverse mapping first: nobody may walk tables that are about to go. */
 	list_for_each_entry(vma, detached, vm_link) {
 		unlink_anon_vmas(vma);
 		vma_unlink_file(vma);
 	}
-	free_pgd_range(&mm->pt, start, end, floor, ceiling);
+	tlb_remove_tables(&tlb, start, end, floor, ceiling);
 	tlb_finish_mmu(&tlb);
 	list_for_each_entry_safe(vma, safe, detached, vm_link)
 		remove_vma(vma);
@@ -473,12 +471,17 @@ void exit_mmap(struct mm_struct *mm)
 
 void mmget(struct mm_struct *mm)
 {
-	__atomic_fetch_add(&mm->mm_users, 1, __ATOMIC_RELAXED);
+	atomic_inc(&mm->mm_users);
+}
+
+bool mmget_not_zero(struct mm_struct *mm)
+{
+	return atomic_inc_not_zero(&mm->mm_users);
 }
 
 void mmput(struct mm_struct *mm)
 {
-	if (__atomic_sub_fetch(&mm->mm_users, 1, __ATOMIC_ACQ_REL))
+	if (!atomic_dec_and_test(&mm->mm_users))
 		return;
 	exit_mmap(mm);
 	flush_tlb_mm(&mm->pt);

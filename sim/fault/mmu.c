@@ -5,10 +5,16 @@
  *
  * A store needs an entry that is writable and dirty. The TLB remembers both bits, so a store through a clean translation
  * walks once and sets the dirty bit, as hardware does.
+ *
+ * To other CPUs a walk is not one step: entries may change while it reads them. But a CPU answers a shootdown only between
+ * instructions, so whoever has changed an entry and flushed knows that no walk that saw the old one is still to fill the TLB,
+ * and no access through it still to reach memory. MMU_LOCK of the CPU stands for that (machine.h).
  */
 #include <pagesim/fault.h>
 
+#include <pagesim/contents.h>
 #include <pagesim/inode.h>
+#include <pagesim/barrier.h>
 #include <pagesim/machine.h>
 #include <pagesim/page_flags.h>
 #include <pagesim/rmap.h>
@@ -23,12 +29,12 @@ static bool set_entry_bits(u64 *entryp, u64 seen, u64 bits)
 {
 	if ((seen & bits) == bits)
 		return true;
-	ps_point(PS_POINT_RMW, entryp);
-	return __atomic_compare_exchange_n(entryp, &seen, seen | bits, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	return cmpxchg(entryp, seen, seen | bits) == seen;
 }
 
 /*
- * Walks once. Return: 0 with the TLB filled; -EFAULT when the entry does not allow the access; -EAGAIN when it changed.
+ * Walks once. Context: the CPU's mmu_lock.
+ * Return: 0 with the TLB filled; -EFAULT when the entry does not allow the access; -EAGAIN when it changed.
  */
 static int walk(struct mm_struct *mm, u64 addr, bool write, struct ps_access *ret)
 {
@@ -51,7 +57,7 @@ static int walk(struct mm_struct *mm, u64 addr, bool write, struct ps_access *re
 		entryp = &pmd->val;
 		flags = PS_TLB_HUGE;
 	}
-	entry = __atomic_load_n(entryp, __ATOMIC_ACQUIRE);
+	entry = smp_load_acquire(entryp);
 	if ((entry & need) != need || (entry & _PAGE_TABLE))
 		return -EFAULT;
 	if (!set_entry_bits(entryp, entry, set))
@@ -100,7 +106,18 @@ static int user_fault(struct mm_struct *mm, u64 addr, bool write)
 	return error;
 }
 
-int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret)
+/* The word of a frame that a load or store is for; NULL: the caller does it himself. */
+static void do_word(pfn_t pfn, bool write, u64 *word)
+{
+	if (!word)
+		return;
+	if (write)
+		page_word_write(pfn_to_page(pfn), *word);
+	else
+		*word = page_word_read(pfn_to_page(pfn));
+}
+
+static int walk_until_done(u64 addr, bool write, struct ps_access *ret, u64 *word)
 {
 	struct mm_struct *mm = current->mm;
 	struct ps_machine *machine = this_machine();
@@ -108,9 +125,15 @@ int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret)
 
 	tlb_enter_mm(&mm->pt);
 	for (;;) {
+		struct ps_cpu *cpu = &machine->cpus[current->cpu];
+
 		ps_take_ipis();
 		ps_charge(4 * machine->costs.walk_step_ns, PS_TIME_ACCESS);
+		spin_lock(&cpu->mmu_lock);
 		error = walk(mm, addr, write, ret);
+		if (!error)
+			do_word(ret->pfn, write, word);
+		spin_unlock(&cpu->mmu_lock);
 		if (!error)
 			return 0;
 		if (error == -EAGAIN)
@@ -123,24 +146,60 @@ int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret)
 	}
 }
 
+/* Return: whether the TLB allows the access; then *ret says where. */
+static bool tlb_allows(u64 addr, bool write, struct ps_access *ret)
+{
+	struct ps_tlb *tlb = &this_machine()->cpus[current->cpu].tlb;
+	u64 word = ps_tlb_lookup(tlb, current->mm->pt.asid, addr >> PAGE_SHIFT);
+
+	if (unlikely(!word || (write && (word & (PS_TLB_WRITE | PS_TLB_DIRTY)) != (PS_TLB_WRITE | PS_TLB_DIRTY))))
+		return false;
+	if (!(word & PS_TLB_L1))
+		ps_charge(this_machine()->costs.tlb_l2_hit_ns, PS_TIME_ACCESS);
+	ret->pfn = ps_tlb_pfn(tlb, word, addr >> PAGE_SHIFT);
+	ret->nid = ps_tlb_nid(word);
+	return true;
+}
+
+int ps_mmu_walk(u64 addr, bool write, struct ps_access *ret)
+{
+	return walk_until_done(addr, write, ret, NULL);
+}
+
 int ps_mmu_access(u64 addr, bool write, struct ps_access *ret)
 {
-	struct ps_machine *machine = this_machine();
-	struct ps_tlb *tlb = &machine->cpus[current->cpu].tlb;
 	struct ps_access local;
-	u64 word = ps_tlb_lookup(tlb, current->mm->pt.asid, addr >> PAGE_SHIFT);
 
 	if (!ret)
 		ret = &local;
 	ret->faulted = false;
-	if (likely(word && (!write || (word & (PS_TLB_WRITE | PS_TLB_DIRTY)) == (PS_TLB_WRITE | PS_TLB_DIRTY)))) {
-		if (!(word & PS_TLB_L1))
-			ps_charge(machine->costs.tlb_l2_hit_ns, PS_TIME_ACCESS);
-		ret->pfn = ps_tlb_pfn(tlb, word, addr >> PAGE_SHIFT);
-		ret->nid = ps_tlb_nid(word);
+	if (likely(tlb_allows(addr, write, ret)))
 		return 0;
-	}
-	return ps_mmu_walk(addr, write, ret);
+	return walk_until_done(addr, write, ret, NULL);
+}
+
+static int access_word(u64 addr, bool write, u64 *word)
+{
+	struct ps_cpu *cpu = &this_machine()->cpus[current->cpu];
+	struct ps_access access;
+	bool done;
+
+	spin_lock(&cpu->mmu_lock);
+	done = tlb_allows(addr, write, &access);
+	if (done)
+		do_word(access.pfn, write, word);
+	spin_unlock(&cpu->mmu_lock);
+	return done ? 0 : walk_until_done(addr, write, &access, word);
+}
+
+int ps_mmu_load(u64 addr, u64 *ret_word)
+{
+	return access_word(addr, false, ret_word);
+}
+
+int ps_mmu_store(u64 addr, u64 word)
+{
+	return access_word(addr, true, &word);
 }
 
 /* ---- the kernel's own accesses: populate and get_user_pages fault without a CPU access */

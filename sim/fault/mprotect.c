@@ -62,7 +62,7 @@ static long change_pte_range(struct vm_area_struct *vma, pmd_t *pmd, u64 addr, u
 	struct page_tables *pt = &vma->vm_mm->pt;
 	bool numa = flags & MM_CP_PROT_NUMA;
 	/* Memory of one thread only can be wanted nowhere but where that thread is. */
-	bool alone = numa && !vma_is_shared(vma) && __atomic_load_n(&vma->vm_mm->mm_users, __ATOMIC_RELAXED) == 1;
+	bool alone = numa && !vma_is_shared(vma) && atomic_read(&vma->vm_mm->mm_users) == 1;
 	nid_t target = alone ? numa_node_id() : NUMA_NO_NODE;
 	long pages = 0;
 	spinlock_t *ptl;
@@ -285,8 +285,9 @@ static void clear_soft_dirty_range(struct vm_area_struct *vma)
 				if (pte_present(old)) {
 					struct page *page = vm_normal_page(old);
 
-					/* What is pinned may be written by a device at any time: it stays as it is. */
-					if (page && is_cow_mapping(vma->vm_flags) && page_maybe_dma_pinned(page))
+					/* What is pinned and writable a device may write at any time: it stays as it is. */
+					if (page && pte_write(old) && is_cow_mapping(vma->vm_flags) &&
+					    page_maybe_dma_pinned(page))
 						continue;
 					old = ptep_get_and_clear(ptep);
 					set_pte_at(ptep, pte_clear_soft_dirty(pte_wrprotect(old)));

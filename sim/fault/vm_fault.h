@@ -35,6 +35,14 @@ bool mapped_for(const struct vm_area_struct *vma, u64 addr, unsigned int flags);
  * Return: 0; VM_FAULT_FALLBACK: small entries must do. Context: the page is locked and referenced.
  */
 vm_fault_t do_set_pmd(struct vm_fault *vmf, struct page *page);
+/** A page of the VMA's policy for a user address. Return: referenced once, NULL out of memory. */
+struct page *alloc_user_page(struct vm_area_struct *vma, u64 addr);
+/** A write to a present entry that does not let it be written. Context: vmf->ptl held; released. */
+vm_fault_t do_wp_page(struct vm_fault *vmf);
+/** The entry is a swap entry: brings the page back. Context: vmf->orig_pte says which. Fidelity: exact, do_swap_page(). */
+vm_fault_t do_swap_page(struct vm_fault *vmf);
+/** Reads what of [start, end) is in swap into the swap cache. Fidelity: exact, madvise_willneed() of anonymous memory. */
+void swapin_willneed(struct vm_area_struct *vma, u64 start, u64 end);
 
 nid_t numa_migrate_prep(struct page *page, struct vm_area_struct *vma, u64 addr, nid_t page_nid);
 void task_numa_fault(struct mm_struct *mm, nid_t nid, unsigned int pages, bool moved, bool failed);

@@ -15,11 +15,13 @@
 #include <pagesim/pagemap.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/writeback.h>
 
 void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 {
 	tlb->mm = mm;
+	tlb->tables = (struct pgtables_taken){ NULL, 0, 0 };
 	tlb->start = U64_MAX;
 	tlb->end = 0;
 	tlb->force_flush = false;
@@ -41,9 +43,21 @@ static void tlb_flush_only(struct mmu_gather *tlb)
 	tlb->force_flush = false;
 }
 
+void tlb_remove_tables(struct mmu_gather *tlb, u64 start, u64 end, u64 floor, u64 ceiling)
+{
+	pgtables_take(&tlb->mm->pt, start, end, floor, ceiling, &tlb->tables);
+	if (tlb->tables.first)
+		tlb_note(tlb, tlb->tables.start, tlb->tables.end - tlb->tables.start);
+}
+
 void tlb_flush_mmu(struct mmu_gather *tlb)
 {
+	unsigned int i;
+
 	tlb_flush_only(tlb);
+	for (i = 0; i < tlb->nr; i++)
+		free_swap_cache(tlb->pages[i]);
+	pgtables_give_back(&tlb->mm->pt, &tlb->tables);
 	release_pages(tlb->pages, (int)tlb->nr);
 	tlb->nr = 0;
 }
@@ -121,7 +135,13 @@ static u64 zap_pte_range(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd
 			set_pte_at(pte, __pte(0));
 			continue;
 		}
-		BUG(); /* no other kind of entry exists yet */
+		/* In swap, and so a private page's: spared like one. */
+		BUG_ON(non_swap_entry(pte_to_swp_entry(entry)));
+		if (details && details->keep_cows)
+			continue;
+		add_mm_counter(mm, MM_SWAPENTS, -1);
+		WARN_ON_ONCE(!free_swap_and_cache(pte_to_swp_entry(entry)));
+		set_pte_at(pte, __pte(0));
 	}
 	/* A dirty shared page may be cleaned by whoever holds its lock, once the entry is gone: he must not miss a late store. */
 	if (tlb->force_flush)

@@ -453,9 +453,11 @@ int ps_machine_new(const struct ps_machine_spec *spec, struct ps_machine **ret_m
 	m->cpus = (struct ps_cpu *)ps_calloc(m->nr_cpus, sizeof(*m->cpus));
 	if (!m->section_nid || !m->cpus)
 		goto out;
-	for (unsigned c = 0; c < m->nr_cpus; c++)
+	for (unsigned c = 0; c < m->nr_cpus; c++) {
+		spin_lock_init(&m->cpus[c].mmu_lock, MMU_LOCK);
 		if (ps_tlb_init(&m->cpus[c].tlb, &spec->tlb, m->pt_bits))
 			goto out;
+	}
 	m->mem_map_bytes = m->max_pfn * PS_PAGE_STRUCT_BYTES;
 	m->mem_map = (struct page *)ps_reserve(m->mem_map_bytes);
 	if (!m->mem_map)
@@ -537,29 +539,38 @@ ps_ns_t ps_migration_estimate(const struct ps_machine *machine, nid_t cpu_node, 
 
 /* ---- shootdown ---- */
 
-static void flush_cpu(struct ps_machine *m, unsigned cpu, u32 asid, u64 vpn, u64 npages)
+/* What is flushed: everything, everything of an address space (npages = 0), or some pages of it. */
+struct flush {
+	bool all;
+	u32 asid;
+	u64 vpn, npages;
+};
+
+static void flush_cpu(struct ps_machine *m, unsigned cpu, const struct flush *f)
 {
 	ps_point(PS_POINT_OTHER, &m->cpus[cpu].tlb);
-	if (npages)
-		ps_tlb_flush_range(&m->cpus[cpu].tlb, asid, vpn, npages);
+	spin_lock(&m->cpus[cpu].mmu_lock);
+	if (f->all)
+		ps_tlb_flush_all(&m->cpus[cpu].tlb);
+	else if (f->npages)
+		ps_tlb_flush_range(&m->cpus[cpu].tlb, f->asid, f->vpn, f->npages);
 	else
-		ps_tlb_flush_asid(&m->cpus[cpu].tlb, asid);
+		ps_tlb_flush_asid(&m->cpus[cpu].tlb, f->asid);
+	spin_unlock(&m->cpus[cpu].mmu_lock);
 }
 
-unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages)
+static unsigned shoot_down(const struct ps_cpumask *cpus, const struct flush *f)
 {
 	struct ps_machine *m = this_machine();
 	const struct ps_costs *costs = &m->costs;
 	unsigned own = (unsigned)ps_current->cpu, remote = 0;
 	unsigned long cpu;
 
-	if (npages > PS_TLB_FLUSH_CEILING)
-		npages = 0;
 	if (ps_cpumask_test(cpus, (int)own)) {
-		flush_cpu(m, own, asid, vpn, npages);
-		if (npages) {
-			count_vm_events(NR_TLB_LOCAL_FLUSH_ONE, (long)npages);
-			ps_charge_work(npages * costs->tlb_flush_page_ns);
+		flush_cpu(m, own, f);
+		if (f->npages) {
+			count_vm_events(NR_TLB_LOCAL_FLUSH_ONE, (long)f->npages);
+			ps_charge_work(f->npages * costs->tlb_flush_page_ns);
 		} else {
 			count_vm_event(NR_TLB_LOCAL_FLUSH_ALL);
 			ps_charge_work(costs->tlb_flush_all_ns);
@@ -569,7 +580,7 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 		if (cpu == own)
 			continue;
 		remote++;
-		flush_cpu(m, (unsigned)cpu, asid, vpn, npages);
+		flush_cpu(m, (unsigned)cpu, f);
 		ps_stat_add(&m->cpus[cpu].ipis, 1);
 		ps_stat_add(&m->cpus[cpu].ipi_ns, costs->tlb_ipi_received_ns);
 	}
@@ -579,6 +590,20 @@ unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 
 		ps_charge_work(costs->tlb_shootdown_ns + (u64)(remote - 1) * costs->tlb_shootdown_cpu_ns);
 	}
 	return remote;
+}
+
+unsigned ps_tlb_shootdown(const struct ps_cpumask *cpus, u32 asid, u64 vpn, u64 npages)
+{
+	const struct flush f = { .asid = asid, .vpn = vpn, .npages = npages > PS_TLB_FLUSH_CEILING ? 0 : npages };
+
+	return shoot_down(cpus, &f);
+}
+
+unsigned ps_tlb_shootdown_all(const struct ps_cpumask *cpus)
+{
+	const struct flush f = { .all = true };
+
+	return shoot_down(cpus, &f);
 }
 
 ps_ns_t ps_cpu_take_ipi_ns(struct ps_machine *machine, int cpu)

@@ -27,16 +27,19 @@
 #include <string.h>
 
 #include <pagesim/alloc.h>
+#include <pagesim/barrier.h>
 #include <pagesim/bug.h>
+#include <pagesim/tlbflush.h>
 
 #define CHUNK_BYTES (2UL << 20)
 #define TABLE_BYTES 4096UL
 
-/* What is known of one table. Fields but the lock are under that lock, or private while the table is unreachable. */
+/* What is known of one table. */
 struct ptdesc {
-	spinlock_t ptl;
-	struct list_head link; /* free list of the pool, or the deposits of a PMD table's owner */
-	struct list_head deposits;
+	spinlock_t ptl;        /* the split lock: of the table's entries */
+	struct list_head link; /* free list of the pool (pool->lock), or among the deposits of a PMD table (its ptl) */
+	struct list_head deposits; /* of a PMD table: spare tables of its huge entries; ptl */
+	struct ptdesc *next_taken; /* private to who took the table out of the tree */
 };
 
 struct chunk {
@@ -48,11 +51,11 @@ struct chunk {
 
 struct page_table_pool {
 	spinlock_t lock;
-	struct list_head chunks;
-	struct list_head free; /* of ptdesc */
-	unsigned int bits;
-	long live;
-	size_t bytes;
+	struct list_head chunks; /* lock */
+	struct list_head free;   /* of ptdesc; lock */
+	unsigned int bits;       /* set once */
+	long live;               /* written under lock */
+	size_t bytes;            /* written under lock */
 };
 
 #define SLOTS ((unsigned int)(CHUNK_BYTES / TABLE_BYTES))
@@ -102,12 +105,12 @@ void page_table_pool_free(struct page_table_pool *pool)
 
 long page_table_pool_live(const struct page_table_pool *pool)
 {
-	return pool->live;
+	return READ_ONCE(pool->live);
 }
 
 size_t page_table_pool_bytes(const struct page_table_pool *pool)
 {
-	return pool->bytes;
+	return READ_ONCE(pool->bytes);
 }
 
 /* Context: pool->lock is held. */
@@ -130,7 +133,7 @@ static int pool_grow(struct page_table_pool *pool)
 		list_add(&desc->link, &pool->free);
 	}
 	list_add_tail(&chunk->link, &pool->chunks);
-	pool->bytes += CHUNK_BYTES;
+	WRITE_ONCE(pool->bytes, pool->bytes + CHUNK_BYTES);
 	return 0;
 }
 
@@ -143,7 +146,7 @@ static u64 *table_alloc(struct page_table_pool *pool, enum lock_class class)
 	if (!list_empty(&pool->free) || !pool_grow(pool)) {
 		desc = list_first_entry(&pool->free, struct ptdesc, link);
 		list_del_init(&desc->link);
-		pool->live++;
+		WRITE_ONCE(pool->live, pool->live + 1);
 	}
 	spin_unlock(&pool->lock);
 	if (!desc)
@@ -161,7 +164,7 @@ static void table_free(struct page_table_pool *pool, void *table)
 	VM_BUG_ON(!list_empty(&desc->deposits));
 	spin_lock(&pool->lock);
 	list_add(&desc->link, &pool->free);
-	pool->live--;
+	WRITE_ONCE(pool->live, pool->live - 1);
 	spin_unlock(&pool->lock);
 }
 
@@ -189,9 +192,23 @@ static unsigned int level_shift(const struct page_tables *pt, unsigned int level
 /* Levels: 0 holds PTEs, 1 PMDs, 2 PUDs, 3 PGDs. */
 static void count_table(struct page_tables *pt, unsigned int level, long delta)
 {
-	long *count = level == 0 ? &pt->nr_ptes : level == 1 ? &pt->nr_pmds : &pt->nr_puds;
+	if (level == 0)
+		atomic_long_add(delta, &pt->nr_ptes);
+	else if (level == 1)
+		atomic_long_add(delta, &pt->nr_pmds);
+	else
+		atomic_long_add(delta, &pt->nr_puds);
+}
 
-	__atomic_fetch_add(count, delta, __ATOMIC_RELAXED);
+/* Upper entries: read without a lock, like hardware does, and set once the table below is ready (smp_store_release). */
+static u64 upper_get(const u64 *entryp)
+{
+	return smp_load_acquire(entryp);
+}
+
+static void upper_set(u64 *entryp, u64 entry)
+{
+	smp_store_release(entryp, entry);
 }
 
 /* What of an address space is given back: tables of [start, end), if all that they cover lies in [floor, ceiling). */
@@ -210,31 +227,37 @@ static void entries_touched(const struct page_tables *pt, unsigned int level, u6
 	*ret_end = (unsigned int)ps_min((span + (1ULL << shift) - 1) >> shift, n);
 }
 
-/* Frees the tables below `entry`, a table of `level` that begins at `base`, and clears the entry when its own table went. */
-static void free_level(struct page_tables *pt, u64 *entryp, unsigned int level, u64 base,
-		       const struct free_range *range)
+/* Takes out the tables below *entryp, a table of `level` that begins at `base`; clears the entry when its own table went. */
+static void take_level(struct page_tables *pt, u64 *entryp, unsigned int level, u64 base,
+		       const struct free_range *range, struct pgtables_taken *taken)
 {
 	u64 *table = (u64 *)entry_table(*entryp), used = 0;
+	struct ptdesc *desc = desc_of(table);
 	u64 step = 1ULL << level_shift(pt, level);
 	unsigned int n = 1U << pt->bits, i, end;
 
 	if (level > 0) {
 		entries_touched(pt, level, base, range, &i, &end);
 		for (; i < end; i++)
-			if (table[i] & _PAGE_TABLE)
-				free_level(pt, &table[i], level - 1, base + i * step, range);
+			if (upper_get(&table[i]) & _PAGE_TABLE)
+				take_level(pt, &table[i], level - 1, base + i * step, range, taken);
 	}
 	if (base < range->floor || base + n * step > range->ceiling)
 		return;
 	for (i = 0; i < n; i++)
 		used |= table[i];
 	BUG_ON(used);
-	__atomic_store_n(entryp, 0, __ATOMIC_RELEASE);
+	upper_set(entryp, 0);
 	count_table(pt, level, -1);
-	table_free(pt->pool, table);
+	if (taken->start >= taken->end)
+		taken->start = base;
+	taken->start = ps_min(taken->start, base);
+	taken->end = ps_max(taken->end, base + PAGE_SIZE);
+	desc->next_taken = (struct ptdesc *)taken->first;
+	taken->first = desc;
 }
 
-void free_pgd_range(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling)
+void pgtables_take(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling, struct pgtables_taken *taken)
 {
 	const struct free_range range = { .start = start, .end = end, .floor = floor, .ceiling = ceiling };
 	u64 step = 1ULL << level_shift(pt, 3);
@@ -242,8 +265,29 @@ void free_pgd_range(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 c
 
 	entries_touched(pt, 3, 0, &range, &i, &last);
 	for (; i < last; i++)
-		if (pt->pgd[i] & _PAGE_TABLE)
-			free_level(pt, &pt->pgd[i], 2, i * step, &range);
+		if (upper_get(&pt->pgd[i]) & _PAGE_TABLE)
+			take_level(pt, &pt->pgd[i], 2, i * step, &range, taken);
+}
+
+void pgtables_give_back(struct page_tables *pt, struct pgtables_taken *taken)
+{
+	struct ptdesc *desc, *next;
+
+	for (desc = (struct ptdesc *)taken->first; desc; desc = next) {
+		next = desc->next_taken;
+		table_free(pt->pool, table_of(desc));
+	}
+	*taken = (struct pgtables_taken){ NULL, 0, 0 };
+}
+
+void free_pgd_range(struct page_tables *pt, u64 start, u64 end, u64 floor, u64 ceiling)
+{
+	struct pgtables_taken taken = { NULL, 0, 0 };
+
+	pgtables_take(pt, start, end, floor, ceiling, &taken);
+	if (taken.first)
+		flush_tlb_range(pt, taken.start, taken.end);
+	pgtables_give_back(pt, &taken);
 }
 
 void free_pgtables(struct page_tables *pt, u64 start, u64 end)
@@ -256,7 +300,7 @@ void page_tables_destroy(struct page_tables *pt)
 	if (!pt->pgd)
 		return;
 	free_pgtables(pt, 0, task_size(pt));
-	WARN_ON(pt->nr_ptes || pt->nr_pmds || pt->nr_puds);
+	WARN_ON(atomic_long_read(&pt->nr_ptes) || atomic_long_read(&pt->nr_pmds) || atomic_long_read(&pt->nr_puds));
 	table_free(pt->pool, pt->pgd);
 	pt->pgd = NULL;
 }
@@ -272,10 +316,10 @@ pmd_t *pmd_find(const struct page_tables *pt, u64 addr)
 
 	if (unlikely(addr >= task_size(pt)))
 		return NULL;
-	pgd = __atomic_load_n(&pt->pgd[level_index(pt, addr, 3)], __ATOMIC_ACQUIRE);
+	pgd = upper_get(&pt->pgd[level_index(pt, addr, 3)]);
 	if (!pgd)
 		return NULL;
-	pud = __atomic_load_n(&((u64 *)entry_table(pgd))[level_index(pt, addr, 2)], __ATOMIC_ACQUIRE);
+	pud = upper_get(&((u64 *)entry_table(pgd))[level_index(pt, addr, 2)]);
 	if (!pud)
 		return NULL;
 	return (pmd_t *)entry_table(pud) + level_index(pt, addr, 1);
@@ -284,7 +328,7 @@ pmd_t *pmd_find(const struct page_tables *pt, u64 addr)
 /* The table below *entryp, made if there is none. `level` is the new table's. */
 static u64 *table_get(struct page_tables *pt, u64 *entryp, unsigned int level)
 {
-	u64 entry = __atomic_load_n(entryp, __ATOMIC_ACQUIRE);
+	u64 entry = upper_get(entryp);
 	u64 *table;
 
 	if (likely(entry))
@@ -296,7 +340,7 @@ static u64 *table_get(struct page_tables *pt, u64 *entryp, unsigned int level)
 	entry = *entryp;
 	if (!entry) {
 		count_table(pt, level, 1);
-		__atomic_store_n(entryp, (u64)(uintptr_t)table | _PAGE_TABLE, __ATOMIC_RELEASE);
+		upper_set(entryp, (u64)(uintptr_t)table | _PAGE_TABLE);
 	}
 	spin_unlock(&pt->page_table_lock);
 	if (entry) {
@@ -328,13 +372,13 @@ pmd_t *pmd_next(const struct page_tables *pt, u64 *addr, u64 end)
 
 	end = ps_min(end, task_size(pt));
 	while (at < end) {
-		u64 entry = __atomic_load_n(&pt->pgd[level_index(pt, at, 3)], __ATOMIC_ACQUIRE);
+		u64 entry = upper_get(&pt->pgd[level_index(pt, at, 3)]);
 		unsigned int level = 3;
 		u64 *table;
 
 		if (entry) {
 			table = (u64 *)entry_table(entry);
-			entry = __atomic_load_n(&table[level_index(pt, at, 2)], __ATOMIC_ACQUIRE);
+			entry = upper_get(&table[level_index(pt, at, 2)]);
 			level = 2;
 		}
 		if (entry && level == 2) {
@@ -342,7 +386,7 @@ pmd_t *pmd_next(const struct page_tables *pt, u64 *addr, u64 end)
 
 			table = (u64 *)entry_table(entry);
 			for (; i <= last && at < end; i++) {
-				if (__atomic_load_n(&table[i], __ATOMIC_RELAXED)) {
+				if (READ_ONCE(table[i])) {
 					*addr = at;
 					return (pmd_t *)&table[i];
 				}
@@ -390,12 +434,12 @@ void pte_free(struct page_tables *pt, pte_t *table)
 
 void mm_inc_nr_ptes(struct page_tables *pt)
 {
-	__atomic_fetch_add(&pt->nr_ptes, 1, __ATOMIC_RELAXED);
+	atomic_long_inc(&pt->nr_ptes);
 }
 
 void mm_dec_nr_ptes(struct page_tables *pt)
 {
-	__atomic_fetch_sub(&pt->nr_ptes, 1, __ATOMIC_RELAXED);
+	atomic_long_dec(&pt->nr_ptes);
 }
 
 void pmd_populate(struct page_tables *pt, pmd_t *pmdp, pte_t *table)
@@ -415,7 +459,7 @@ int pte_alloc(struct page_tables *pt, pmd_t *pmdp)
 	if (!table)
 		return -ENOMEM;
 	ptl = pmd_lock(pt, pmdp);
-	if (pmd_none(*pmdp)) {
+	if (pmd_none(pmdp_get(pmdp))) {
 		mm_inc_nr_ptes(pt);
 		pmd_populate(pt, pmdp, table);
 		table = NULL;

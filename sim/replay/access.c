@@ -38,7 +38,7 @@ static inline u64 walk(struct ps_replay *r, struct ps_tlb *tlb, const struct pag
 		       bool had, bool *ret_clean)
 {
 	u64 addr = vpn << PAGE_SHIFT, entry, set, flags = 0, *entryp;
-	pmd_t *pmd = pmd_find(pt, addr);
+	pmd_t *pmd = __pmd_find(pt, addr);
 	pmd_t top;
 	pfn_t pfn;
 

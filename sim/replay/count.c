@@ -13,6 +13,8 @@
 
 /* More rows than this, and the interval was a mistake. */
 #define MAX_ROWS (1u << 22)
+/* Columns on the largest machine. */
+#define MAX_COLUMNS (PS_REPORT_FIXED_COLUMNS + PS_NR_TIME_CLASSES + 2 * MAX_NUMNODES)
 
 /* ---- what is resident */
 
@@ -81,8 +83,8 @@ static void report_times(const struct ps_replay *r, struct ps_report *report)
 	const struct task_struct *task = NULL;
 
 	report->program = r->program;
-	for (guint i = 0; i < r->tasks->len; i++) {
-		const struct replay_task *t = &g_array_index(r->tasks, struct replay_task, i);
+	for (guint i = 0; i < r->tasks.n; i++) {
+		const struct replay_task *t = replay_task_at(r, i);
 
 		if (t->task)
 			add_times(&report->program, t->task);
@@ -180,7 +182,7 @@ static void difference(u64 *row, const u64 *now, const u64 *before, unsigned nr_
 bool replay_close_row(struct ps_replay *r, ps_ns_t end)
 {
 	unsigned nr = ps_report_nr_columns(r->machine->nr_nodes);
-	u64 *now;
+	u64 now[MAX_COLUMNS];
 
 	if (r->nr_rows == r->room_rows) {
 		size_t room = r->room_rows ? 2 * r->room_rows : 64;
@@ -195,12 +197,10 @@ bool replay_close_row(struct ps_replay *r, ps_ns_t end)
 		r->rows = rows;
 		r->room_rows = room;
 	}
-	now = g_new(u64, nr);
 	replay_totals(r, now);
 	now[PS_REPORT_COLUMN_END] = end;
 	difference(r->rows + r->nr_rows++ * nr, now, r->row_base, r->machine->nr_nodes);
 	memcpy(r->row_base, now, nr * sizeof(*now));
-	g_free(now);
 	return true;
 }
 
@@ -208,7 +208,7 @@ void ps_replay_report(struct ps_replay *r, struct ps_report *report)
 {
 	const struct ps_machine_spec *spec = r->machine->spec;
 	unsigned nr = ps_report_nr_columns(r->machine->nr_nodes);
-	u64 *now;
+	u64 now[MAX_COLUMNS];
 
 	ps_report_destroy(report);
 	fill(r, report);
@@ -227,17 +227,20 @@ void ps_replay_report(struct ps_replay *r, struct ps_report *report)
 	if (!r->set.interval_ns)
 		return;
 	report->rows = (u64 *)ps_calloc(r->nr_rows + 1, nr * sizeof(u64));
-	if (!report->rows)
+	if (!report->rows) {
+		/* Rows nobody can be shown are said to be missing. */
+		report->complete = false;
+		if (!report->stopped)
+			report->stopped = g_strdup("out of host memory: the intervals are not shown");
 		return;
+	}
 	report->nr_rows = report->room_rows = r->nr_rows;
 	if (r->nr_rows)
 		memcpy(report->rows, r->rows, r->nr_rows * nr * sizeof(u64));
 	/* The interval that is still open. */
-	now = g_new(u64, nr);
 	ps_report_totals(report, now);
 	if (now[PS_REPORT_COLUMN_END] > r->row_base[PS_REPORT_COLUMN_END]) {
 		difference(report->rows + r->nr_rows * nr, now, r->row_base, r->machine->nr_nodes);
 		report->nr_rows++;
 	}
-	g_free(now);
 }

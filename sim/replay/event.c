@@ -56,20 +56,30 @@ static struct replay_task *new_slot(struct ps_replay *r, u32 number)
 		replay_fail(r, PS_REPLAY_ERROR_TRACE, "task number %u is too large", number);
 		return NULL;
 	}
-	if (number >= r->tasks->len)
-		g_array_set_size(r->tasks, number + 1);
-	if (g_array_index(r->tasks, struct replay_task, number).task) {
+	if (number >= r->tasks.n) {
+		size_t more = number + 1 - r->tasks.n;
+
+		if (!ps_grow_reserve(&r->tasks, more, sizeof(struct replay_task))) {
+			replay_fail(r, PS_REPLAY_ERROR_MEMORY, "out of host memory");
+			return NULL;
+		}
+		memset(replay_task_at(r, r->tasks.n), 0, more * sizeof(struct replay_task));
+		r->tasks.n += more;
+	}
+	if (replay_task_at(r, number)->task) {
 		replay_fail(r, PS_REPLAY_ERROR_TRACE, "task %u starts twice", number);
 		return NULL;
 	}
-	return &g_array_index(r->tasks, struct replay_task, number);
+	return replay_task_at(r, number);
 }
 
+/* Return: NULL without memory. */
 static struct replay_space *space_new(void)
 {
-	struct replay_space *space = g_new0(struct replay_space, 1);
+	struct replay_space *space = ps_zalloc(sizeof(*space));
 
-	space->users = 1;
+	if (space)
+		space->users = 1;
 	return space;
 }
 
@@ -89,9 +99,9 @@ bool replay_start_task(struct ps_replay *r, u32 number, const char *command)
 	if (!t)
 		return false;
 	t->task = ps_world_start(r->world, base_name(command, name, sizeof(name)), place(r));
-	if (!t->task)
+	t->space = t->task ? space_new() : NULL;
+	if (!t->space)
 		return replay_fail_errno(r, -ENOMEM, "start of a process");
-	t->space = space_new();
 	r->processes++;
 	r->threads++;
 	return true;
@@ -115,7 +125,7 @@ static bool clone(struct ps_replay *r, const struct ps_event *e)
 	parent = replay_enter(r, e->task);
 	if (!parent)
 		return false;
-	t = &g_array_index(r->tasks, struct replay_task, e->other);
+	t = replay_task_at(r, e->other);
 	error = thread ? ps_world_thread(r->world, current->comm, &task)
 		       : ps_world_fork(r->world, current->comm, &task);
 	replay_leave(r);
@@ -131,6 +141,8 @@ static bool clone(struct ps_replay *r, const struct ps_event *e)
 	}
 	r->processes++;
 	t->space = space_new();
+	if (!t->space)
+		return replay_fail_errno(r, -ENOMEM, "fork");
 	t->space->heap_start = parent->space->heap_start;
 	t->space->heap_end = parent->space->heap_end;
 	return true;
@@ -155,8 +167,8 @@ void replay_end_task(struct ps_replay *r, struct replay_task *t)
 		r->last = NULL;
 	replay_policy_exit(r, t);
 	ps_world_exit(r->world, task);
-	if (!--t->space->users)
-		g_free(t->space);
+	if (t->space && !--t->space->users)
+		ps_free(t->space);
 	t->task = NULL;
 	t->space = NULL;
 	t->gone = true;
@@ -193,8 +205,12 @@ static int do_exec(struct ps_replay *r, struct replay_task *t, const struct ps_e
 	current->mm = mm;
 	mmput(old);
 	if (t->space->users > 1) {
+		struct replay_space *space = space_new();
+
+		if (!space)
+			return -ENOMEM;
 		t->space->users--;
-		t->space = space_new();
+		t->space = space;
 	}
 	t->space->heap_start = t->space->heap_end = 0;
 	g_strlcpy(current->comm, base_name(e->name, name, sizeof(name)), sizeof(current->comm));
@@ -217,25 +233,41 @@ static unsigned int prot_of(u32 prot)
 /* The simulated file of a recorded path, without a reference of its own. Return: 0, -ENOMEM, -EINVAL. */
 static int file_of(struct ps_replay *r, const char *name, struct inode **ret_inode)
 {
-	struct inode *inode = (struct inode *)g_hash_table_lookup(r->files, name);
-	GString *path;
+	struct replay_file **bucket = &r->files[g_str_hash(name) % REPLAY_FILES], *file;
+	const char *below = name[0] == '/' ? "/d" : "/d/";
+	size_t length = strlen(name), room = length + strlen(below) + 1;
+	char *path;
 	int error;
 
-	*ret_inode = inode;
-	if (inode)
-		return 0;
-	path = g_string_new(name[0] == '/' ? "/d" : "/d/");
-	g_string_append(path, name);
+	for (file = *bucket; file; file = file->next) {
+		if (!strcmp(file->name, name)) {
+			*ret_inode = file->inode;
+			return 0;
+		}
+	}
+	file = ps_zalloc(sizeof(*file) + length + 1);
+	path = ps_alloc(room);
+	if (!file || !path) {
+		error = -ENOMEM;
+		goto out_free;
+	}
+	g_snprintf(path, room, "%s%s", below, name);
 	/* A directory can be opened, too. */
-	while (path->len && path->str[path->len - 1] == '/')
-		g_string_truncate(path, path->len - 1);
-	error = ps_file_open(r->machine->files, path->str, true, &inode);
-	g_string_free(path, TRUE);
+	for (length = strlen(path); length && path[length - 1] == '/'; length--)
+		path[length - 1] = '\0';
+	error = ps_file_open(r->machine->files, path, true, &file->inode);
 	if (error)
-		return error;
-	g_hash_table_insert(r->files, g_strdup(name), inode);
-	*ret_inode = inode;
+		goto out_free;
+	strcpy(file->name, name);
+	file->next = *bucket;
+	*bucket = file;
+	*ret_inode = file->inode;
+	ps_free(path);
 	return 0;
+out_free:
+	ps_free(path);
+	ps_free(file);
+	return error;
 }
 
 /* Touching more than the machine has cannot end well, and tables for it would be filled first. */
@@ -371,6 +403,8 @@ static int advice_of(int advice)
 		return PS_MADV_DOFORK;
 	case PS_ADVICE_COLD:
 		return PS_MADV_COLD;
+	case PS_ADVICE_PAGEOUT:
+		return PS_MADV_PAGEOUT;
 	case PS_ADVICE_FREE:
 		return PS_MADV_FREE;
 	case PS_ADVICE_COLLAPSE:

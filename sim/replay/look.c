@@ -12,6 +12,8 @@
 #include <pagesim/page_mapcount.h>
 #include <pagesim/page_ref.h>
 #include <pagesim/rmap.h>
+#include <pagesim/shmem.h>
+#include <pagesim/swap.h>
 
 /* ---- show */
 
@@ -132,8 +134,13 @@ static const char *const smaps_names[NR_SMAPS_FIELDS] = {
 /* Shares of a page are kept in 4096ths of a byte, as the kernel does, so that its rounding comes out. */
 #define PSS_SHIFT 12
 
+static bool in_shares(enum smaps_field field)
+{
+	return field == SMAPS_PSS || field == SMAPS_SWAP_PSS || field == SMAPS_LOCKED;
+}
+
 struct smaps {
-	u64 value[NR_SMAPS_FIELDS]; /* bytes; PSS and LOCKED in 4096ths of a byte */
+	u64 value[NR_SMAPS_FIELDS]; /* bytes; those in shares in 4096ths of a byte */
 	bool locked;
 };
 
@@ -173,18 +180,60 @@ static void smaps_account(struct smaps *s, struct page *page, unsigned int nr, b
 	}
 }
 
+static void smaps_swapped(struct smaps *s, swp_entry_t entry)
+{
+	unsigned int users = swp_swapcount(entry);
+	u64 pss = PAGE_SIZE << PSS_SHIFT;
+
+	s->value[SMAPS_SWAP] += PAGE_SIZE;
+	s->value[SMAPS_SWAP_PSS] += users >= 2 ? pss / users : pss;
+}
+
+/* Does the place map nothing? Then it shows what the file has there. */
+static bool nothing_at(const struct vm_area_struct *vma, u64 addr)
+{
+	const struct page_tables *pt = &vma->vm_mm->pt;
+	pmd_t *pmd = pmd_find(pt, addr);
+
+	if (!pmd || pmd_none(*pmd))
+		return true;
+	return pmd_table(*pmd) && pte_none(*pte_offset_map(pt, *pmd, addr));
+}
+
+/* Shared memory that is in swap has no entries: the file knows. In a private mapping a copy may hide it. */
+static void smaps_shmem_swap(struct smaps *s, struct vm_area_struct *vma)
+{
+	struct address_space *mapping = vma->vm_mapping;
+	bool may_hide = !(vma->vm_flags & VM_SHARED) && (vma->vm_flags & VM_WRITE);
+	unsigned long index;
+	void *entry;
+
+	if (!mapping || !shmem_mapping(mapping))
+		return;
+	xa_for_each_range(&mapping->i_pages, index, entry, vma->vm_pgoff, vma->vm_pgoff + vma_pages(vma) - 1)
+	{
+		if (!xa_is_value(entry))
+			continue;
+		if (!may_hide || nothing_at(vma, vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT)))
+			s->value[SMAPS_SWAP] += PAGE_SIZE;
+	}
+}
+
 static void smaps_vma(struct smaps *s, struct vm_area_struct *vma)
 {
 	struct page_tables *pt = &vma->vm_mm->pt;
 	u64 addr = vma->vm_start;
 	pmd_t *pmd;
 
+	smaps_shmem_swap(s, vma);
+
 	s->locked = vma->vm_flags & VM_LOCKED;
 	while ((pmd = pmd_next(pt, &addr, vma->vm_end))) {
 		u64 next = pmd_addr_end(pt, addr, vma->vm_end);
 
 		if (pmd_leaf_or_swap(*pmd)) {
-			if (pmd_present(*pmd) && !is_huge_zero_pmd(*pmd)) {
+			/* Linux asks as for an access: a huge page without any is passed over, small ones are counted. */
+			if (pmd_present(*pmd) && !pmd_protnone(*pmd) && !is_huge_zero_pmd(*pmd)) {
 				struct page *page = pfn_to_page(pmd_pfn(*pmd));
 
 				if (PageAnon(page))
@@ -196,9 +245,12 @@ static void smaps_vma(struct smaps *s, struct vm_area_struct *vma)
 		} else {
 			pte_t *ptep = pte_offset_map(pt, *pmd, addr);
 
-			for (; addr < next; addr += PAGE_SIZE, ptep++)
+			for (; addr < next; addr += PAGE_SIZE, ptep++) {
 				if (pte_present(*ptep) && !pte_special(*ptep))
 					smaps_account(s, pfn_to_page(pte_pfn(*ptep)), 1, pte_dirty(*ptep));
+				else if (is_swap_pte(*ptep) && !is_pte_migration_entry(*ptep))
+					smaps_swapped(s, pte_to_swp_entry(*ptep));
+			}
 		}
 		addr = next;
 	}
@@ -216,7 +268,7 @@ void look_smaps(GString *out, struct mm_struct *mm, u64 start, u64 end)
 		smaps_vma(&s, vma);
 		vmas++;
 		for (i = 0; i < NR_SMAPS_FIELDS; i++)
-			total[i] += s.value[i] >> (i == SMAPS_PSS || i == SMAPS_LOCKED ? 10 + PSS_SHIFT : 10);
+			total[i] += s.value[i] >> (in_shares((enum smaps_field)i) ? 10 + PSS_SHIFT : 10);
 	}
 	g_string_append_printf(out, "smaps: vmas=%u", vmas);
 	for (i = 0; i < NR_SMAPS_FIELDS; i++)

@@ -69,10 +69,14 @@ bool replay_fail(struct ps_replay *r, enum ps_replay_error code, const char *for
 
 bool replay_fail_errno(struct ps_replay *r, int error, const char *what)
 {
+	struct ps_alloc_counts counts;
 	GString *nodes;
 
 	if (error != -ENOMEM)
 		return replay_fail(r, PS_REPLAY_ERROR_TRACE, "%s: %s", what, g_strerror(-error));
+	ps_alloc_counts(&counts);
+	if (counts.failed > r->host_failures)
+		return replay_fail(r, PS_REPLAY_ERROR_MEMORY, "%s: out of host memory", what);
 	nodes = g_string_new(NULL);
 	for (unsigned nid = 0; nid < r->machine->nr_nodes; nid++) {
 		u64 pages = r->machine->nodes[nid].present_pages;
@@ -146,7 +150,7 @@ bool replay_due(struct ps_replay *r)
 	ps_take_ipis();
 	if (unlikely(task->now >= r->policy_next)) {
 		r->policy_next = ps_policy_tick(r->policy);
-		g_array_index(r->tasks, struct replay_task, r->entered).next_tick = r->policy_next;
+		replay_task_at(r, r->entered)->next_tick = r->policy_next;
 	}
 	if (unlikely(task->now >= r->row_end)) {
 		ps_ns_t past = task->now - r->origin;
@@ -173,13 +177,12 @@ struct replay_task *replay_enter(struct ps_replay *r, u32 number)
 	struct replay_task *t;
 	struct task_struct *task;
 
-	if (number >= r->tasks->len || (!g_array_index(r->tasks, struct replay_task, number).task &&
-					!g_array_index(r->tasks, struct replay_task, number).gone)) {
+	if (number >= r->tasks.n || (!replay_task_at(r, number)->task && !replay_task_at(r, number)->gone)) {
 		/* What only lists accesses introduces nobody. */
 		if (!replay_start_task(r, number, "unknown"))
 			return NULL;
 	}
-	t = &g_array_index(r->tasks, struct replay_task, number);
+	t = replay_task_at(r, number);
 	if (!t->task) {
 		replay_fail(r, PS_REPLAY_ERROR_TRACE, "task %u does something after its end", number);
 		return NULL;
@@ -359,7 +362,7 @@ static bool build(struct replay_own *o, const struct ps_machine_spec *spec, GErr
 	failed = ps_policy_attach(r->world, &policy, &r->policy);
 	if (failed) {
 		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_POLICY, "policy %s: %s", r->policy_text->str,
-			    g_strerror(-failed));
+			    failed == -ENOMEM ? "out of host memory" : g_strerror(-failed));
 		return false;
 	}
 	/* Files are warm: finding what nobody wrote yet costs nothing. The disk charges for what it gives back. */
@@ -373,15 +376,16 @@ struct ps_replay *ps_replay_new(const struct ps_machine_spec *spec, const struct
 	static const struct ps_replay_settings defaults;
 	struct replay_own *o = (struct replay_own *)ps_zalloc(sizeof(*o));
 	struct ps_replay *r = o ? &o->r : NULL;
+	struct ps_alloc_counts counts;
 
 	if (!o) {
 		g_set_error(error, PS_REPLAY_ERROR, PS_REPLAY_ERROR_MEMORY, "out of host memory");
 		return NULL;
 	}
+	ps_alloc_counts(&counts);
+	r->host_failures = counts.failed;
 	r->set = settings ? *settings : defaults;
 	r->policy_text = g_string_new(r->set.policy ? r->set.policy : "none");
-	r->tasks = g_array_new(FALSE, TRUE, sizeof(struct replay_task));
-	r->files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	r->instruction_ps = r->set.instruction_ps == PS_INSTRUCTION_PS_NONE ? 0
 			    : r->set.instruction_ps                         ? r->set.instruction_ps
 									    : PS_INSTRUCTION_PS_DEFAULT;
@@ -417,18 +421,21 @@ struct ps_world *ps_replay_world(struct ps_replay *r)
 
 struct task_struct *ps_replay_task(struct ps_replay *r, u32 task)
 {
-	return task < r->tasks->len ? g_array_index(r->tasks, struct replay_task, task).task : NULL;
+	return task < r->tasks.n ? replay_task_at(r, task)->task : NULL;
 }
 
 static void close_files(struct ps_replay *r)
 {
-	GHashTableIter i;
-	gpointer inode;
-
 	ps_task_enter(r->world->boot);
-	g_hash_table_iter_init(&i, r->files);
-	while (g_hash_table_iter_next(&i, NULL, &inode))
-		iput((struct inode *)inode);
+	for (unsigned i = 0; i < REPLAY_FILES; i++) {
+		while (r->files[i]) {
+			struct replay_file *next = r->files[i]->next;
+
+			iput(r->files[i]->inode);
+			ps_free(r->files[i]);
+			r->files[i] = next;
+		}
+	}
 	ps_task_leave();
 }
 
@@ -440,14 +447,13 @@ void ps_replay_free(struct ps_replay *r)
 		/* Tasks hold locks they will never give back: only the threads can be ended, the rest is left to the host. */
 		ps_runtime_free(r->world->rt);
 	} else if (r->world) {
-		for (guint i = 0; i < r->tasks->len; i++)
-			replay_end_task(r, &g_array_index(r->tasks, struct replay_task, i));
+		for (guint i = 0; i < r->tasks.n; i++)
+			replay_end_task(r, replay_task_at(r, i));
 		close_files(r);
 		ps_policy_detach(r->policy);
 		ps_world_free(r->world);
 	}
-	g_array_free(r->tasks, TRUE);
-	g_hash_table_destroy(r->files);
+	ps_grow_free(&r->tasks);
 	g_string_free(r->policy_text, TRUE);
 	g_free(r->trace);
 	g_free(r->source);

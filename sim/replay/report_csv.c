@@ -65,6 +65,7 @@ void report_write_vmstat(const struct ps_report *r, GString *out)
 	char text[128];
 
 	for (int i = 0; i < PS_NR_VMSTAT; i++)
-		if (ps_vmstat_format(text, sizeof(text), i, r->vmstat.value[i]) > 0)
+		if (!(ps_vmstat_flags(i) & PS_VMSTAT_UNMOVED) &&
+		    ps_vmstat_format(text, sizeof(text), i, r->vmstat.value[i]) > 0)
 			g_string_append_printf(out, "%s\n", text);
 }

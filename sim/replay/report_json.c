@@ -200,7 +200,8 @@ void report_write_json(const struct ps_report *r, bool host, unsigned index, GSt
 	json_times(&j, "kernel_time", &r->kernel);
 	json_open(&j, "vmstat", '{');
 	for (int i = 0; i < PS_NR_VMSTAT; i++)
-		json_s64(&j, ps_vmstat_name(i), r->vmstat.value[i]);
+		if (!(ps_vmstat_flags(i) & PS_VMSTAT_UNMOVED))
+			json_s64(&j, ps_vmstat_name(i), r->vmstat.value[i]);
 	json_close(&j, '}');
 	if (r->interval_ns)
 		json_rows(&j, r);

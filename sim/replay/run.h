@@ -20,6 +20,8 @@
 #include <pagesim/vmstat.h>
 #include <pagesim/world.h>
 
+#include "base/grow.h"
+
 struct inode;
 
 /** What the threads of one address space share beside it. Bytes. */
@@ -41,6 +43,14 @@ struct replay_task {
 /* Walks remembered for prefetching, by region of a PMD; power of two. */
 #define WALK_HINTS 4096
 
+/** A recorded path and the simulated file it became, with a reference. */
+struct replay_file {
+	struct replay_file *next;
+	struct inode *inode;
+	char name[];
+};
+#define REPLAY_FILES 64u
+
 struct ps_replay {
 	struct ps_world *world;
 	struct ps_machine *machine;
@@ -48,12 +58,13 @@ struct ps_replay {
 	struct ps_policy *policy;
 	GString *policy_text; /* as given */
 
-	GArray *tasks;            /* of struct replay_task, by number in the trace */
-	GHashTable *files;        /* recorded path -> struct inode, one reference each */
-	struct task_struct *last; /* who ran last; may be gone, never followed */
-	ps_ns_t last_now;         /* and where it stopped */
-	u32 *cpu_task;            /* by CPU: trace's number of who ran there last, plus 1 */
-	unsigned placed;          /* tasks given a CPU so far */
+	struct ps_grow tasks;                    /* of struct replay_task, by number in the trace */
+	struct replay_file *files[REPLAY_FILES]; /* by recorded path, hashed; linked */
+	u64 host_failures;                       /* requests for host memory refused before this replay began */
+	struct task_struct *last;                /* who ran last; may be gone, never followed */
+	ps_ns_t last_now;                        /* and where it stopped */
+	u32 *cpu_task;                           /* by CPU: trace's number of who ran there last, plus 1 */
+	unsigned placed;                         /* tasks given a CPU so far */
 
 	ps_ns_t origin;      /* virtual time of the first batch */
 	ps_ns_t deadline;    /* see above */
@@ -87,6 +98,11 @@ struct ps_replay {
 	nid_t cost_nid;              /* whose figures these are; NUMA_NO_NODE: nobody's */
 	const u64 *hint[WALK_HINTS]; /* tables of PTEs, perhaps no longer: only ever prefetched from */
 };
+
+static inline struct replay_task *replay_task_at(const struct ps_replay *r, size_t number)
+{
+	return (struct replay_task *)r->tasks.data + number;
+}
 
 /** Records the first error, with the position in the trace. Return: false. */
 bool replay_fail(struct ps_replay *r, enum ps_replay_error code, const char *format, ...) G_GNUC_PRINTF(3, 4);

@@ -14,6 +14,7 @@
 #include <pagesim/errname.h>
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
+#include <pagesim/swap.h>
 
 #define SCRIPT_ERROR (g_quark_from_static_string("pagesim-script"))
 
@@ -75,6 +76,23 @@ void script_append_pages(GString *out, const char *prefix, u64 first, u64 last, 
 
 /* ---- a statement */
 
+/* @TIME: nothing is issued before its time; what other threads do until then they do. */
+static void wait_for_time(struct script_run *run)
+{
+	ps_ns_t time = run->origin + run->st->time;
+
+	if (run->st->has_time && current->now < time)
+		ps_sleep_until(time);
+}
+
+/* The same for what is not done inside a task. */
+static void wait_outside(struct script_run *run)
+{
+	ps_task_enter(run->actor->task);
+	wait_for_time(run);
+	ps_task_leave();
+}
+
 static void execute_verb(struct script_run *run, struct task_struct *task)
 {
 	enum ps_verb verb = run->st->verb;
@@ -85,9 +103,11 @@ static void execute_verb(struct script_run *run, struct task_struct *task)
 		return;
 	}
 	ps_task_enter(task);
+	wait_for_time(run);
 	if (!run->no_autodrain && verbs[verb].print == PRINT_OWN)
 		lru_add_drain_all();
 	ret = verbs[verb].execute(run);
+	script_tick(run);
 	ps_task_leave();
 	if (run->error)
 		return;
@@ -112,15 +132,20 @@ static void execute(struct script_run *run)
 	}
 	if (st->verb == PS_VERB_START) {
 		script_start(run);
+		run->actor = run->error ? NULL : script_find_actor(run, st->subject);
+		if (run->actor)
+			wait_outside(run);
 		return;
 	}
 	run->actor = script_find_actor(run, st->subject);
-	if (!run->actor)
+	if (!run->actor) {
 		script_fail(run, "no task %s: expected the name of a started task or 'kernel'", st->subject);
-	else if (st->verb == PS_VERB_EXIT)
+	} else if (st->verb == PS_VERB_EXIT) {
+		wait_outside(run);
 		script_exit(run, run->actor);
-	else
+	} else {
 		execute_verb(run, run->actor->task);
+	}
 }
 
 static void flush(struct script_run *run)
@@ -201,9 +226,18 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 	/* A script begins with the settings of the guest the transcripts were recorded on. */
 	run.world->machine->files->tmpfs_huge = SHMEM_HUGE_ADVISE;
 	run.world->machine->files->shmem_enabled = SHMEM_HUGE_ADVISE;
+	ps_task_enter(run.world->boot);
+	failed = ps_swapon(run.world->machine, SCRIPT_SWAP_BYTES);
+	ps_task_leave();
+	if (failed) {
+		ps_world_free(run.world);
+		g_set_error(error, SCRIPT_ERROR, 0, "%s: out of memory", script->name);
+		return false;
+	}
 	run.actors = g_ptr_array_new();
 	run.slots = g_ptr_array_new_with_free_func(g_free);
 	run.out = g_string_new(NULL);
+	run.origin = ps_runtime_now(run.world->rt);
 	ps_vmstat_snapshot(run.world->stats, NUMA_NO_NODE, &run.last);
 	run.since = run.last;
 
@@ -218,6 +252,7 @@ bool ps_script_run(const struct ps_script *script, const struct ps_machine_spec 
 	}
 	while (run.actors->len)
 		script_end_actor(&run, g_ptr_array_index(run.actors, run.actors->len - 1));
+	script_policy_end(&run);
 	/* What nobody gave up is a leak now that nobody is left. */
 	if (!run.error && run.settings->check && run.st) {
 		settle(&run);

@@ -48,7 +48,7 @@ static long file(struct script_run *run)
 
 	if (!get_file(run, st->verb == PS_VERB_PWRITE, &inode, &span, &ret))
 		return ret;
-	ps_vma_page_source(NULL, &source);
+	ps_policy_page_source(&source);
 	switch (st->verb) {
 	case PS_VERB_PWRITE:
 		for (i = 0; i < span.n; i++, ret++) {

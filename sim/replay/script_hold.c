@@ -5,6 +5,7 @@
  */
 #include "replay/script_run.h"
 
+#include <pagesim/alloc.h>
 #include <pagesim/compound.h>
 #include <pagesim/inode.h>
 
@@ -14,7 +15,7 @@ static void hold_drop(struct script_hold *hold)
 
 	for (i = 0; i < hold->nr; i++)
 		put_user_page(hold->pages[i], hold->flags, false); /* neither io_uring nor a pipe marks it dirty */
-	g_free(hold->pages);
+	ps_free(hold->pages);
 }
 
 void script_drop_holds(struct script_space *space)
@@ -57,7 +58,11 @@ static long hold(struct script_run *run, bool pin)
 	held.addr = span.addr;
 	held.n = span.n;
 	held.step = span.step;
-	held.pages = g_new(struct page *, span.n);
+	held.pages = ps_calloc(span.n, sizeof(*held.pages));
+	if (!held.pages) {
+		script_fail(run, "out of memory");
+		return 0;
+	}
 	if (span.step == 1) {
 		got = get_user_pages(script_mm(run), span.addr, wanted, held.flags, held.pages);
 		held.nr = got > 0 ? (unsigned long)got : 0;
@@ -84,7 +89,7 @@ static long hold(struct script_run *run, bool pin)
 		return error;
 	}
 	if (got <= 0) {
-		g_free(held.pages);
+		ps_free(held.pages);
 		return got;
 	}
 	g_array_append_val(run->actor->space->holds, held);

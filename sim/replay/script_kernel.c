@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The words addressed to the kernel.
+ * The words addressed to the kernel; its settings are in script_set.c.
  */
 #include "replay/script_run.h"
 
@@ -13,7 +13,9 @@
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
+#include <pagesim/reclaim.h>
 #include <pagesim/shrinker.h>
+#include <pagesim/swap.h>
 
 long verb_kernel_drain(struct script_run *run)
 {
@@ -37,6 +39,13 @@ long verb_kernel_drop_caches(struct script_run *run)
 	if (run->st->number & 2)
 		drop_slab();
 	return 0;
+}
+
+long verb_kernel_swap(struct script_run *run)
+{
+	struct ps_machine *machine = run->world->machine;
+
+	return run->st->on ? ps_swapon(machine, SCRIPT_SWAP_BYTES) : ps_swapoff(machine);
 }
 
 /* Fewer pages than asked for, in either direction, is an error to the script, like the host would take it. */
@@ -83,26 +92,14 @@ long verb_kernel_vmstat(struct script_run *run)
 	return 0;
 }
 
-long verb_kernel_set(struct script_run *run)
+/* Takes pages from a node as an allocation that finds it full would. */
+long verb_kernel_reclaim(struct script_run *run)
 {
-	struct ps_faults *faults = run->world->machine->faults;
-	const char *name = run->st->name, *word = run->st->word;
+	struct ps_machine *machine = run->world->machine;
 
-	if (!strcmp(name, "autodrain")) {
-		run->no_autodrain = !strcmp(word, "0");
-	} else if (!strcmp(name, "thp_enabled")) {
-		if (!strcmp(word, "always"))
-			faults->thp_enabled = THP_ALWAYS;
-		else if (!strcmp(word, "madvise"))
-			faults->thp_enabled = THP_MADVISE;
-		else if (!strcmp(word, "never"))
-			faults->thp_enabled = THP_NEVER;
-		else
-			return -EINVAL;
-	} else if (!strcmp(name, "use_zero_page")) {
-		faults->no_zero_page = !strcmp(word, "0");
-	} else {
-		script_fail(run, "setting '%s' is not in this build yet", name);
-	}
+	if (run->st->node < 0 || (unsigned int)run->st->node >= machine->nr_nodes ||
+	    !node_isset(run->st->node, machine->memory_nodes))
+		return -EINVAL;
+	ps_reclaim_node(run->st->node, (unsigned long)run->st->number);
 	return 0;
 }

@@ -144,6 +144,7 @@ static const struct {
 	{ PS_ADVICE_COLD, PS_MADV_COLD },
 	{ PS_ADVICE_FREE, PS_MADV_FREE },
 	{ PS_ADVICE_COLLAPSE, PS_MADV_COLLAPSE },
+	{ PS_ADVICE_PAGEOUT, PS_MADV_PAGEOUT },
 };
 
 struct madvise_arg {

@@ -11,6 +11,8 @@
 #include <pagesim/migrate.h>
 #include <pagesim/split.h>
 
+#include "base/grow.h"
+
 static void get_nodes(const struct ps_node_list *list, nodemask_t *ret)
 {
 	u32 i;
@@ -112,29 +114,35 @@ static void append_status(GString *out, const char *prefix, const int *first, si
 static long move_pages(struct script_run *run, bool query)
 {
 	const struct ps_statement *st = run->st;
-	GArray *moves = g_array_new(FALSE, FALSE, sizeof(struct ps_move));
-	struct script_span *spans = g_new(struct script_span, st->n_items);
+	struct script_span *spans = ps_calloc(st->n_items, sizeof(*spans));
+	struct ps_grow moves = { 0 };
 	u64 base = 0;
 	long ret = 0;
 	u32 i;
 
+	if (!spans)
+		script_fail(run, "out of memory");
 	for (i = 0; i < st->n_items && !run->error; i++) {
 		u64 k;
 
 		if (!script_get_span(run, &st->items[i].range, &spans[i]))
 			break;
+		if (!ps_grow_reserve(&moves, spans[i].n, sizeof(struct ps_move))) {
+			script_fail(run, "out of memory");
+			break;
+		}
 		for (k = 0; k < spans[i].n; k++) {
 			struct ps_move move = { .addr = script_span_addr(&spans[i], k),
 						.node = st->items[i].node,
 						.status = PS_STATUS_UNSET };
 
-			g_array_append_val(moves, move);
+			ps_grow_add(&moves, &move, sizeof(move));
 		}
 	}
 	if (!run->error) {
-		struct ps_move *array = (struct ps_move *)(void *)moves->data;
+		struct ps_move *array = moves.data;
 
-		ret = ps_move_pages(script_mm(run), array, moves->len, query, st->all);
+		ret = ps_move_pages(script_mm(run), array, moves.n, query, st->all);
 		script_print_result(run, ret);
 		g_string_append(run->out, "  status:");
 		for (i = 0; i < st->n_items; i++) {
@@ -144,8 +152,8 @@ static long move_pages(struct script_run *run, bool query)
 		}
 		g_string_append_c(run->out, '\n');
 	}
-	g_free(spans);
-	g_array_free(moves, TRUE);
+	ps_free(spans);
+	ps_grow_free(&moves);
 	return ret;
 }
 

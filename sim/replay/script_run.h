@@ -11,6 +11,7 @@
 
 #include <pagesim/gup.h>
 #include <pagesim/mm.h>
+#include <pagesim/policy.h>
 #include <pagesim/trace_text.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/world.h>
@@ -46,7 +47,11 @@ struct script_actor {
 	struct task_struct *task;
 	struct script_space *space;
 	bool thread;
+	ps_ns_t next_tick; /* when NUMA balancing wants its turn, on the task's clock */
 };
+
+/** The guest of the transcripts has a compressed disk of this size for swap. */
+#define SCRIPT_SWAP_BYTES (256ull << 20)
 
 struct script_run {
 	const struct ps_script *script;
@@ -57,7 +62,10 @@ struct script_run {
 	GString *out;                 /* lines of the statement being executed */
 	struct ps_vmstat last, since; /* counters at the last statement, at the last `kernel vmstat` */
 	bool no_autodrain;
-	GError *error; /* set: the script ends here */
+	ps_ns_t origin;                 /* virtual time at which the script began: what @TIME counts from */
+	struct ps_policy *policy;       /* NUMA balancing, while it is on */
+	struct ps_policy_settings numa; /* its numbers, as far as they were set */
+	GError *error;                  /* set: the script ends here */
 	const struct ps_statement *st;
 	struct script_actor *actor; /* who executes it, NULL for the kernel */
 };
@@ -122,6 +130,13 @@ void script_start(struct script_run *run);
 void script_exit(struct script_run *run, struct script_actor *actor);
 /** Ends one task, and with the last of a process its holds. */
 void script_end_actor(struct script_run *run, struct script_actor *actor);
+
+/* ---- script_set.c */
+
+/** NUMA balancing gets its turn if it is due. Context: a task is entered, no locks held; may sleep. */
+void script_tick(struct script_run *run);
+/** Switches it off for good. Context: no task is entered, or any. */
+void script_policy_end(struct script_run *run);
 
 /* ---- what several verbs need */
 

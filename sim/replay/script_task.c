@@ -82,6 +82,7 @@ void script_end_actor(struct script_run *run, struct script_actor *actor)
 	ps_task_enter(actor->task);
 	if (!actor->thread)
 		script_drop_holds(actor->space);
+	ps_policy_task_exit(run->policy, actor->task);
 	ps_task_leave();
 	ps_world_exit(run->world, actor->task);
 	script_space_put(actor->space);

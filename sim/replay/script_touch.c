@@ -39,6 +39,7 @@ static long touch(struct script_run *run)
 		else if (st->verb == PS_VERB_CHECK)
 			wrong += page_word_read(pfn_to_page(access.pfn)) != word;
 		ps_charge(ps_access_ns(run->world->machine, numa_node_id(), access.nid, write), PS_TIME_ACCESS);
+		script_tick(run);
 	}
 	if (error == -ENOMEM) {
 		script_fail(run, "task %s was killed: out of memory", run->actor->name);

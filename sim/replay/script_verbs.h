@@ -8,6 +8,7 @@
  *   script_map.c     address space  script_file.c     files
  *   script_touch.c   accesses       script_look.c     show, smaps
  *   script_place.c   nodes, split   script_kernel.c   the kernel's words
+ *                                   script_set.c      its settings
  *
  * A verb of the language that has no line is not in this build and says so.
  */
@@ -62,8 +63,10 @@ enum verb_print {
 	V(KERNEL_COMPACT, kernel_compact, PRINT_ERROR) \
 	V(KERNEL_DRAIN, kernel_drain, PRINT_ERROR) \
 	V(KERNEL_DROP_CACHES, kernel_drop_caches, PRINT_ERROR) \
+	V(KERNEL_SWAP, kernel_swap, PRINT_ERROR) \
 	V(KERNEL_NODES, kernel_nodes, PRINT_OWN) \
 	V(KERNEL_VMSTAT, kernel_vmstat, PRINT_OWN) \
+	V(KERNEL_RECLAIM, kernel_reclaim, PRINT_ERROR) \
 	V(KERNEL_SET, kernel_set, PRINT_ERROR)
 
 struct script_run;

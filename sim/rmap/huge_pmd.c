@@ -160,7 +160,14 @@ static void split_anon(struct vm_area_struct *vma, pmd_t *pmd, u64 haddr, bool f
 		if (compound_mapcount(leaf.page) > 1)
 			SetPageDoubleMap(leaf.page);
 		if (atomic_add_negative(-1, compound_mapcount_ptr(leaf.page))) {
-			nr_pages_mapped_add(leaf.page, -COMPOUND_MAPPED);
+			int mapped = nr_pages_mapped_add(leaf.page, -COMPOUND_MAPPED);
+
+			/*
+			 * Somebody who takes the last other PTE of a small page away at this moment, or adds the first, has
+			 * changed its count and not yet the sum. He will, and will be wrong by what the sum is off by now.
+			 */
+			if (mapped < COMPOUND_MAPPED && mapped != (int)nr)
+				__mod_node_page_state(page_to_nid(leaf.page), NR_ANON_MAPPED, mapped - (long)nr);
 			__mod_node_page_state(page_to_nid(leaf.page), NR_ANON_THPS, -(long)nr);
 			TestClearPageDoubleMap(leaf.page);
 		}

@@ -24,6 +24,7 @@
 #include <pagesim/page_mapcount.h>
 #include <pagesim/page_ref.h>
 #include <pagesim/runtime.h>
+#include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 
@@ -589,7 +590,54 @@ int page_mkclean(struct page *page)
 	return cleaned;
 }
 
-/* ---- unmapping file pages */
+/* ---- unmapping */
+
+/*
+ * An anonymous page's entry is gone and flushed; what takes its place? A lazily freed page that nobody wrote to leaves
+ * nothing; every other one its swap entry. Return: false: neither may be, the entry is back.
+ */
+static bool unmap_anon(struct page_vma_mapped_walk *walk, struct page *page, struct page *subpage, pte_t pte,
+		       bool exclusive)
+{
+	struct mm_struct *mm = walk->vma->vm_mm;
+	swp_entry_t entry = page_swap_entry(subpage);
+	pte_t swp;
+
+	if (!PageSwapBacked(page)) {
+		int refs, maps;
+
+		smp_mb(); /* pairs with get_user_pages: it takes its reference, then looks at the entry again */
+		refs = page_ref_count(page);
+		maps = total_mapcount(page);
+		smp_rmb(); /* who dirtied the page through a reference has dropped it after that */
+		if (refs == 1 + maps && !PageDirty(page)) {
+			add_mm_counter(mm, MM_ANONPAGES, -1);
+			return true;
+		}
+		/* Somebody wrote to it: it is wanted again. */
+		SetPageSwapBacked(page);
+		goto put_back;
+	}
+	if (swap_duplicate(entry))
+		goto put_back;
+	if (exclusive && page_try_share_anon_rmap(subpage)) {
+		swap_free(entry);
+		goto put_back;
+	}
+	add_mm_counter(mm, MM_ANONPAGES, -1);
+	add_mm_counter(mm, MM_SWAPENTS, 1);
+	swp = swp_entry_to_pte(entry);
+	if (exclusive)
+		swp = pte_swp_mkexclusive(swp);
+	if (pte_soft_dirty(pte))
+		swp = pte_swp_mksoft_dirty(swp);
+	set_pte_at(walk->pte, swp);
+	return true;
+
+put_back:
+	set_pte_at(walk->pte, pte);
+	return false;
+}
 
 static bool unmap_one(struct page *page, struct vm_area_struct *vma, u64 addr, void *opaque)
 {
@@ -602,15 +650,28 @@ static bool unmap_one(struct page *page, struct vm_area_struct *vma, u64 addr, v
 	page_vma_mapped_walk_init(&walk, page, vma, addr, flags & TTU_SYNC ? PVMW_SYNC : 0);
 	while (page_vma_mapped_walk(&walk)) {
 		struct page *subpage;
+		bool exclusive;
 		pte_t pte;
 
 		VM_BUG_ON(!walk.pte);
+		if (unlikely(vma->vm_flags & VM_LOCKED) && !(flags & TTU_IGNORE_MLOCK)) {
+			/* It was missed when it was mapped. Reclaim leaves it alone from now on. */
+			mlock_vma_page(page, vma, false);
+			page_vma_mapped_walk_done(&walk);
+			return false;
+		}
 		subpage = pfn_to_page(pte_pfn(*walk.pte));
+		exclusive = PageAnon(page) && PageAnonExclusive(subpage);
 		pte = ptep_get_and_clear(walk.pte);
 		flush_tlb_page(&mm->pt, walk.address);
 		if (pte_dirty(pte))
 			set_page_dirty(page);
-		add_mm_counter(mm, PageSwapBacked(page) ? MM_SHMEMPAGES : MM_FILEPAGES, -1);
+		if (!PageAnon(page)) {
+			add_mm_counter(mm, PageSwapBacked(page) ? MM_SHMEMPAGES : MM_FILEPAGES, -1);
+		} else if (!unmap_anon(&walk, page, subpage, pte, exclusive)) {
+			page_vma_mapped_walk_done(&walk);
+			return false;
+		}
 		page_remove_rmap(subpage, vma, false);
 		if (unlikely(vma->vm_flags & VM_LOCKED))
 			mlock_page_drain_local();
@@ -628,6 +689,7 @@ void try_to_unmap(struct page *page, unsigned int flags)
 {
 	struct rmap_walk_control control = { .arg = &flags, .rmap_one = unmap_one, .done = not_mapped };
 
-	VM_BUG_ON_PAGE(PageAnon(page), page);
+	VM_BUG_ON_PAGE(!PageLocked(page), page);
+	VM_BUG_ON_PAGE(PageAnon(page) && PageSwapBacked(page) && !PageSwapCache(page), page);
 	walk(page, &control, flags & TTU_RMAP_LOCKED);
 }

@@ -279,12 +279,13 @@ void ps_rcu_barrier_at(const struct ps_site *at)
 {
 	struct ps_rt *rt = ps_self_rt();
 	struct ps_rcu *rcu = &rt->rcu;
-	u64 queued = __atomic_load_n(&rcu->queued, __ATOMIC_RELAXED);
 	bool daemon;
+	u64 queued;
 
 	if (ps_checked())
 		ps_might_sleep_at(at);
 	ps_point(PS_POINT_RCU_SYNC, NULL);
+	queued = __atomic_load_n(&rcu->queued, __ATOMIC_RELAXED);
 	rcu_lock(rcu);
 	daemon = !rcu->first || have_daemon(rt);
 	rcu_unlock(rcu);

@@ -5,6 +5,7 @@
 #include <pagesim/barrier.h>
 #ifdef PS_NATIVE
 #include <sched.h>
+#include <time.h>
 #endif
 
 const char *ps_point_name(enum ps_point_kind kind)
@@ -54,13 +55,22 @@ struct ps_listener *ps_runtime_listen(struct ps_runtime *runtime, struct ps_list
 int ps_fence_word;
 #endif
 
+/* One disturbance in so many is a sleep, long enough for others to do whole operations in between. */
+#define SLEEP_ONE_IN 8
+#define SLEEP_NS     50000
+
 /* Threads cannot be steered, only disturbed. */
 void ps_point_slow(enum ps_point_kind kind, const void *obj)
 {
+	static const struct timespec nap = { 0, SLEEP_NS };
 	struct ps_task *self = ps_self();
 
-	if (ps_rng_chance(&self->rng, ps_self_rt()->set.shuffle))
+	if (!ps_rng_chance(&self->rng, ps_self_rt()->set.shuffle))
+		return;
+	if (ps_rng_below(&self->rng, SLEEP_ONE_IN))
 		sched_yield();
+	else
+		nanosleep(&nap, NULL);
 }
 
 void ps_shuffle_init(struct ps_rt *rt)

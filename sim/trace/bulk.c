@@ -247,12 +247,14 @@ static bool next_line(struct ps_trace_reader *r, GError **error)
 		newline = memchr(bytes, '\n', k);
 		some = newline ? (size_t)(newline - bytes) + 1 : (size_t)k;
 		if (n + some + 1 > b->room) {
-			line = n + some < LINE_MAX_BYTES ? ps_realloc(b->line, 2 * (n + some + 1)) : NULL;
-			if (!line) {
+			if (n + some >= LINE_MAX_BYTES) {
 				g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_SYNTAX, "%s:%u: the line is too long",
 					    r->name, b->number);
 				return false;
 			}
+			line = ps_realloc(b->line, 2 * (n + some + 1));
+			if (!line)
+				return reader_no_memory(r, error);
 			b->line = line;
 			b->room = 2 * (n + some + 1);
 		}
@@ -354,7 +356,9 @@ static bool header_line(struct ps_trace_reader *r, const char *key, char **ret, 
 	g_snprintf(expected, sizeof(expected), "'%s ...'", key);
 	if (!skip(&at, key) || (*at && !skip(&at, " ")))
 		return wrong(r, error, expected);
-	*ret = g_strdup(at);
+	*ret = reader_string(r, at, strlen(at));
+	if (!*ret)
+		return reader_no_memory(r, error);
 	if (!unescape(*ret) || !g_utf8_validate(*ret, -1, NULL))
 		return wrong(r, error, "text with \\xHH escapes");
 	return true;
@@ -384,11 +388,11 @@ static bool read_header(struct ps_trace_reader *r, GError **error)
 		return false;
 	reader_set_info(r);
 	if (!header_line(r, "clock", &clock, error)) {
-		g_free(clock);
+		ps_free(clock);
 		return false;
 	}
 	c = ps_trace_clock_from_word(clock);
-	g_free(clock);
+	ps_free(clock);
 	if (c < 0)
 		return wrong(r, error, "clock ns, instructions or accesses");
 	r->info.clock = (enum ps_trace_clock)c;
@@ -538,6 +542,8 @@ static bool read_end(struct ps_trace_reader *r, GError **error)
 	for (int i = 0; i < OWN_TOTALS; i++)
 		if (!(own & 1u << i))
 			reader_add_total(r, names[i], strlen(names[i]), b->sum[i]);
+	if (r->no_memory)
+		return reader_no_memory(r, error);
 	r->totals_known = true;
 	left = input_peek(&r->in, 1, &more, error);
 	if (left < 0)

@@ -59,6 +59,8 @@ static bool damaged(struct ps_trace_reader *r, u64 offset, GError **error, const
 	va_list args;
 	char *message;
 
+	if (r->no_memory)
+		return reader_no_memory(r, error);
 	va_start(args, format);
 	message = g_strdup_vprintf(format, args);
 	va_end(args);
@@ -102,7 +104,7 @@ static bool grow(struct ps_trace_reader *r, u8 **bytes, size_t *room, size_t n, 
 
 /* ---- header ---- */
 
-static char *take_string(const u8 **at, const u8 *end)
+static char *take_string(struct ps_trace_reader *r, const u8 **at, const u8 *end)
 {
 	char *s;
 	u32 n;
@@ -113,7 +115,7 @@ static char *take_string(const u8 **at, const u8 *end)
 	*at += 4;
 	if (n > (size_t)(end - *at) || memchr(*at, 0, n) || !g_utf8_validate((const char *)*at, n, NULL))
 		return NULL;
-	s = g_strndup((const char *)*at, n);
+	s = reader_string(r, (const char *)*at, n);
 	*at += n;
 	return s;
 }
@@ -165,10 +167,10 @@ static bool read_header(struct ps_trace_reader *r, struct pgt *f, GError **error
 	r->info.fold = pgt_get32(bytes + 20);
 	at = bytes + PGT_HEADER_FIXED;
 	end = bytes + n - 4;
-	r->source = take_string(&at, end);
-	r->command = take_string(&at, end);
-	r->created_by = take_string(&at, end);
-	r->note = take_string(&at, end);
+	r->source = take_string(r, &at, end);
+	r->command = take_string(r, &at, end);
+	r->created_by = take_string(r, &at, end);
+	r->note = take_string(r, &at, end);
 	ok = r->source && r->command && r->created_by && r->note && at == end;
 	if (!ok)
 		damaged(r, PGT_HEADER_FIXED, error, "the header's strings do not fit it");
@@ -308,14 +310,14 @@ static void add_frame(struct ps_trace_reader *r, struct pgt *f)
 	f->sum_records += s->records;
 	f->sum_accesses += s->accesses;
 	f->sum_events += s->events;
-	if (!f->index_known && f->from_start)
-		g_array_append_val(r->frames, frame);
+	if (!f->index_known && f->from_start && !ps_grow_add(&r->frames, &frame, sizeof(frame)))
+		r->no_memory = true;
 }
 
 /* ---- index and footer ---- */
 
 static bool parse_index(struct ps_trace_reader *r, const u8 *at, const u8 *end, const struct pgt_section *s,
-			u64 first_frame, u64 index_offset, GArray *frames)
+			u64 first_frame, u64 index_offset, struct ps_grow *frames)
 {
 	u64 offset = first_frame, time = 0;
 
@@ -332,7 +334,10 @@ static bool parse_index(struct ps_trace_reader *r, const u8 *at, const u8 *end, 
 			return false;
 		frame.time = time;
 		offset += frame.bytes;
-		g_array_append_val(frames, frame);
+		if (!ps_grow_add(frames, &frame, sizeof(frame))) {
+			r->no_memory = true;
+			return false;
+		}
 	}
 	if (offset != index_offset)
 		return false;
@@ -352,27 +357,20 @@ static bool parse_index(struct ps_trace_reader *r, const u8 *at, const u8 *end, 
 	return at == end;
 }
 
-static void forget_totals(struct ps_trace_reader *r)
-{
-	for (guint i = 0; i < r->totals->len; i++)
-		g_free((char *)g_array_index(r->totals, struct ps_trace_total, i).name);
-	g_array_set_size(r->totals, 0);
-	r->totals_known = false;
-}
-
 /* The unpacked index becomes r->frames and r->totals. */
 static bool use_index(struct ps_trace_reader *r, struct pgt *f, const struct pgt_section *s, u64 offset, GError **error)
 {
-	GArray *frames = g_array_new(false, false, sizeof(struct ps_trace_frame));
+	struct ps_grow frames = { 0 };
 
-	forget_totals(r);
+	reader_forget_totals(r);
 	if (!parse_index(r, f->column[PGT_ITEMS], f->column[PGT_ITEMS] + s->raw[PGT_ITEMS], s, f->first_frame, offset,
-			 frames)) {
-		forget_totals(r);
-		g_array_free(frames, true);
+			 &frames) ||
+	    r->no_memory) {
+		reader_forget_totals(r);
+		ps_grow_free(&frames);
 		return damaged(r, offset, error, "the index does not fit the file");
 	}
-	g_array_free(r->frames, true);
+	ps_grow_free(&r->frames);
 	r->frames = frames;
 	r->totals_known = true;
 	f->index_known = true;
@@ -459,6 +457,10 @@ static enum ps_trace_next next_section(struct ps_trace_reader *r, struct pgt *f,
 	if (!begin_frame(r, f, offset, error))
 		return PS_TRACE_FAILED;
 	add_frame(r, f);
+	if (r->no_memory) {
+		reader_no_memory(r, error);
+		return PS_TRACE_FAILED;
+	}
 	return PS_TRACE_BATCH;
 }
 
@@ -569,6 +571,7 @@ static bool get_name(struct ps_trace_reader *r, struct pgt *f, const u8 **at, co
 		return false;
 	if (!grow(r, room, &f->name_room, n + 1, &error)) {
 		g_error_free(error);
+		r->no_memory = true;
 		return false;
 	}
 	memcpy(f->name, *at, n);
@@ -764,12 +767,12 @@ static bool pgt_seek(struct ps_trace_reader *r, size_t index, GError **error)
 	struct pgt *f = r->own;
 	u64 offset;
 
-	if (!f->index_known || index >= r->frames->len) {
-		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: no frame %zu: the index has %u",
-			    r->name, index, f->index_known ? r->frames->len : 0);
+	if (!f->index_known || index >= r->frames.n) {
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT, "%s: no frame %zu: the index has %zu",
+			    r->name, index, f->index_known ? r->frames.n : (size_t)0);
 		return false;
 	}
-	offset = g_array_index(r->frames, struct ps_trace_frame, index).offset;
+	offset = ((const struct ps_trace_frame *)r->frames.data)[index].offset;
 	if (lseek(r->in.fd, (off_t)offset, SEEK_SET) < 0) {
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot seek: %s", r->name,
 			    g_strerror(errno));

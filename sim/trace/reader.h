@@ -9,6 +9,8 @@
 #include <pagesim/trace_file.h>
 #include <pagesim/trace_text.h>
 
+#include "base/grow.h"
+
 #define INPUT_BYTES 65536
 
 /* Bytes from a descriptor, in order, with the offset they have in the file. */
@@ -42,9 +44,10 @@ struct ps_trace_reader {
 
 	char *source, *command, *created_by, *note;
 	struct ps_trace_info info;
-	GArray *totals; /* struct ps_trace_total, names owned */
+	struct ps_grow totals; /* struct ps_trace_total, names owned */
 	bool totals_known;
-	GArray *frames; /* struct ps_trace_frame */
+	bool no_memory;        /* something could not be kept: the next error, or the end, says so */
+	struct ps_grow frames; /* struct ps_trace_frame */
 
 	struct input in;
 	struct ps_event event;
@@ -58,6 +61,11 @@ bool pgt_open(struct ps_trace_reader *r, GError **error);
 bool bulk_open(struct ps_trace_reader *r, GError **error);
 bool script_open(struct ps_trace_reader *r, GError **error);
 
+/** Sets the error that says that there is no memory. Return: false. */
+bool reader_no_memory(struct ps_trace_reader *r, GError **error);
+/** A copy of a text, which need not end in a zero. Return: NULL, with the reader's no_memory set. */
+char *reader_string(struct ps_trace_reader *r, const char *text, size_t length);
+void reader_forget_totals(struct ps_trace_reader *r);
 void reader_add_total(struct ps_trace_reader *r, const char *name, size_t length, u64 value);
 /* Publishes the four strings through r->info. */
 void reader_set_info(struct ps_trace_reader *r);

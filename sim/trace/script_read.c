@@ -7,6 +7,8 @@
 
 #include <pagesim/alloc.h>
 
+#include "base/grow.h"
+
 struct script_reader {
 	struct ps_script *script;
 	u32 next;
@@ -27,6 +29,10 @@ static enum ps_trace_next script_next(struct ps_trace_reader *r, struct ps_trace
 			reader_add_total(r, zeroes[i], strlen(zeroes[i]), 0);
 		reader_add_total(r, "events", strlen("events"), s->script->n);
 		reader_add_total(r, "tasks", strlen("tasks"), s->script->n ? 1 : 0);
+		if (r->no_memory) {
+			reader_no_memory(r, error);
+			return PS_TRACE_FAILED;
+		}
 		r->totals_known = true;
 		return PS_TRACE_END;
 	}
@@ -57,24 +63,27 @@ static const struct reader_ops script_ops = {
 bool script_open(struct ps_trace_reader *r, GError **error)
 {
 	struct script_reader *s = ps_zalloc(sizeof(*s));
-	GString *text = g_string_new(NULL);
+	struct ps_grow text = { 0 };
+	bool full = false;
 	const u8 *bytes;
-	ssize_t n;
+	ssize_t n = 0;
 
 	r->ops = &script_ops;
 	r->own = s;
-	r->source = g_strdup("script");
+	r->source = ps_strdup("script");
+	full = !r->source;
 	reader_set_info(r);
 	r->info.clock = PS_CLOCK_NS;
-	while ((n = input_peek(&r->in, 1, &bytes, error)) > 0) {
-		g_string_append_len(text, (const char *)bytes, n);
+	while (!full && (n = input_peek(&r->in, 1, &bytes, error)) > 0) {
+		full = !ps_grow_add_many(&text, bytes, (size_t)n, 1);
 		r->in.at += (size_t)n;
 		r->in.offset += (u64)n;
 	}
 	if (n == 0 && s)
-		s->script = ps_script_parse(text->str, text->len, r->name);
-	else if (n == 0)
+		s->script = ps_script_parse(text.n ? text.data : "", text.n, r->name);
+	full |= n == 0 && (!s || !s->script);
+	if (full)
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s: out of memory", r->name);
-	g_string_free(text, true);
-	return s && s->script;
+	ps_grow_free(&text);
+	return n == 0 && !full;
 }

@@ -219,11 +219,14 @@ struct ps_trace_reader *ps_trace_reader_new(int fd, const char *name, GError **e
 		return NULL;
 	}
 	r->owned_fd = -1;
-	r->name = g_strdup(name);
+	r->name = ps_strdup(name);
+	if (!r->name) {
+		ps_free(r);
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s: out of memory", name);
+		return NULL;
+	}
 	r->in.fd = fd;
 	r->in.name = r->name;
-	r->totals = g_array_new(false, false, sizeof(struct ps_trace_total));
-	r->frames = g_array_new(false, false, sizeof(struct ps_trace_frame));
 	reader_set_info(r);
 	if (!open_kind(r, error)) {
 		ps_trace_reader_free(r);
@@ -266,16 +269,15 @@ void ps_trace_reader_free(struct ps_trace_reader *r)
 		r->ops->free(r);
 	if (r->owned_fd >= 0)
 		close(r->owned_fd);
-	for (guint i = 0; i < r->totals->len; i++)
-		g_free((char *)g_array_index(r->totals, struct ps_trace_total, i).name);
-	g_array_free(r->totals, true);
-	g_array_free(r->frames, true);
+	reader_forget_totals(r);
+	ps_grow_free(&r->totals);
+	ps_grow_free(&r->frames);
 	g_clear_error(&r->error);
-	g_free(r->name);
-	g_free(r->source);
-	g_free(r->command);
-	g_free(r->created_by);
-	g_free(r->note);
+	ps_free(r->name);
+	ps_free(r->source);
+	ps_free(r->command);
+	ps_free(r->created_by);
+	ps_free(r->note);
 	ps_free(r);
 }
 
@@ -289,9 +291,41 @@ void reader_set_info(struct ps_trace_reader *r)
 
 void reader_add_total(struct ps_trace_reader *r, const char *name, size_t length, u64 value)
 {
-	struct ps_trace_total total = { .name = g_strndup(name, length), .value = value };
+	char *copy = reader_string(r, name, length);
+	struct ps_trace_total total = { .name = copy, .value = value };
 
-	g_array_append_val(r->totals, total);
+	if (!copy || !ps_grow_add(&r->totals, &total, sizeof(total))) {
+		ps_free(copy);
+		r->no_memory = true;
+	}
+}
+
+void reader_forget_totals(struct ps_trace_reader *r)
+{
+	struct ps_trace_total *totals = r->totals.data;
+
+	while (r->totals.n)
+		ps_free((char *)totals[--r->totals.n].name);
+	r->totals_known = false;
+}
+
+char *reader_string(struct ps_trace_reader *r, const char *text, size_t length)
+{
+	char *copy = ps_alloc(length + 1);
+
+	if (!copy) {
+		r->no_memory = true;
+		return NULL;
+	}
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	return copy;
+}
+
+bool reader_no_memory(struct ps_trace_reader *r, GError **error)
+{
+	g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s: out of memory", r->name);
+	return false;
 }
 
 const struct ps_trace_info *ps_trace_reader_info(const struct ps_trace_reader *r)
@@ -324,8 +358,8 @@ enum ps_trace_next ps_trace_reader_next(struct ps_trace_reader *r, struct ps_tra
 
 const struct ps_trace_total *ps_trace_reader_totals(const struct ps_trace_reader *r, size_t *n)
 {
-	*n = r->totals_known ? r->totals->len : 0;
-	return *n ? &g_array_index(r->totals, struct ps_trace_total, 0) : NULL;
+	*n = r->totals_known ? r->totals.n : 0;
+	return *n ? r->totals.data : NULL;
 }
 
 u64 ps_trace_reader_total(const struct ps_trace_reader *r, const char *name, u64 otherwise)
@@ -351,8 +385,8 @@ bool ps_trace_reader_load_index(struct ps_trace_reader *r, GError **error)
 
 const struct ps_trace_frame *ps_trace_reader_frames(const struct ps_trace_reader *r, size_t *n)
 {
-	*n = r->frames->len;
-	return *n ? &g_array_index(r->frames, struct ps_trace_frame, 0) : NULL;
+	*n = r->frames.n;
+	return *n ? r->frames.data : NULL;
 }
 
 bool ps_trace_reader_seek(struct ps_trace_reader *r, size_t index, GError **error)

@@ -23,22 +23,30 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/grow.h"
+
 #define TASK_NAME_MAX   23 /* comm of struct task_struct holds 24 */
 #define REGION_NAME_MAX 63
 #define NODE_WORD_MAX   1000000
 
+/* Memory that lives as long as the script. */
+struct block {
+	struct block *next;
+	char bytes[];
+};
+
 struct parser {
 	struct ps_script script;
-	GArray *statements; /* struct ps_statement */
-	GPtrArray *blocks;  /* everything the statements point to */
+	struct ps_grow statements; /* struct ps_statement */
+	struct block *blocks;      /* everything the statements point to, linked */
 	GError *error;
 	char *name;
 
 	bool failed;
 	bool in_race;
 	u32 line;
-	GPtrArray *words; /* of the current line; point into it */
-	guint at;
+	struct ps_grow words; /* char *, of the current line; point into it */
+	size_t at;
 	struct ps_statement st;
 };
 
@@ -69,15 +77,27 @@ enum ps_subject ps_verb_subject(enum ps_verb verb)
 
 /* ---- memory and messages ---- */
 
-/* A copy of @n bytes and a zero behind them, living as long as the script. */
+static void G_GNUC_PRINTF(2, 3) fail(struct parser *p, const char *format, ...);
+
+static void no_memory(struct parser *p)
+{
+	fail(p, "out of memory");
+}
+
+/* A copy of @n bytes and a zero behind them, living as long as the script; without memory, no bytes. */
 static const char *keep(struct parser *p, const void *bytes, size_t n)
 {
-	char *block = g_malloc(n + 1);
+	struct block *block = ps_alloc(sizeof(*block) + n + 1);
 
-	memcpy(block, bytes, n);
-	block[n] = 0;
-	g_ptr_array_add(p->blocks, block);
-	return block;
+	if (!block) {
+		no_memory(p);
+		return "";
+	}
+	memcpy(block->bytes, bytes, n);
+	block->bytes[n] = 0;
+	block->next = p->blocks;
+	p->blocks = block;
+	return block->bytes;
 }
 
 static const char *keep_word(struct parser *p, const char *word)
@@ -85,13 +105,19 @@ static const char *keep_word(struct parser *p, const char *word)
 	return keep(p, word, strlen(word));
 }
 
-static const void *keep_array(struct parser *p, GArray *array)
+static void add(struct parser *p, struct ps_grow *array, const void *item, size_t size)
 {
-	const void *kept =
-		array->len ? keep(p, array->data, (size_t)array->len * g_array_get_element_size(array)) : NULL;
+	if (!ps_grow_add(array, item, size))
+		no_memory(p);
+}
 
-	g_array_free(array, true);
-	return kept;
+/* The items of an array, living as long as the script. The array is gone. Return: NULL when there are none or no memory. */
+static const void *keep_array(struct parser *p, struct ps_grow *array, size_t size)
+{
+	const char *kept = array->n ? keep(p, array->data, array->n * size) : NULL;
+
+	ps_grow_free(array);
+	return p->failed ? NULL : kept;
 }
 
 static void G_GNUC_PRINTF(2, 3) fail(struct parser *p, const char *format, ...)
@@ -113,7 +139,7 @@ static void G_GNUC_PRINTF(2, 3) fail(struct parser *p, const char *format, ...)
 
 static const char *peek(const struct parser *p)
 {
-	return p->at < p->words->len ? g_ptr_array_index(p->words, p->at) : NULL;
+	return p->at < p->words.n ? ((char **)p->words.data)[p->at] : NULL;
 }
 
 static const char *next(struct parser *p, const char *what)
@@ -362,8 +388,7 @@ static struct ps_node_list parse_nodes(struct parser *p, bool weighted)
 {
 	const char *what = weighted ? "a list of nodes and weights (N:W,...)" : "a list of nodes (N,...)";
 	const char *word = next(p, what), *s = word;
-	GArray *nodes = g_array_new(false, false, sizeof(int));
-	GArray *weights = g_array_new(false, false, sizeof(u32));
+	struct ps_grow nodes = { 0 }, weights = { 0 };
 	struct ps_node_list list = { 0 };
 
 	while (!p->failed) {
@@ -380,16 +405,16 @@ static struct ps_node_list parse_nodes(struct parser *p, bool weighted)
 		}
 		n = (int)node;
 		w = (u32)weight;
-		g_array_append_val(nodes, n);
+		add(p, &nodes, &n, sizeof(n));
 		if (weighted)
-			g_array_append_val(weights, w);
+			add(p, &weights, &w, sizeof(w));
 		if (!*s++)
 			break;
 	}
-	list.n = nodes->len;
-	list.node = keep_array(p, nodes);
-	list.weight = keep_array(p, weights);
-	return list;
+	list.n = (u32)nodes.n;
+	list.node = keep_array(p, &nodes, sizeof(int));
+	list.weight = keep_array(p, &weights, sizeof(u32));
+	return p->failed ? (struct ps_node_list){ 0 } : list;
 }
 
 static const char *const policy_words[] = {
@@ -451,7 +476,7 @@ static size_t parse_choice(struct parser *p, const char *what, const char *const
 
 static void parse_items(struct parser *p, bool to_nodes)
 {
-	GArray *items = g_array_new(false, false, sizeof(struct ps_move_item));
+	struct ps_grow items = { 0 };
 	bool more;
 
 	do {
@@ -460,22 +485,20 @@ static void parse_items(struct parser *p, bool to_nodes)
 		more = false;
 		if (to_nodes) {
 			const char *word;
-			char *node;
 			size_t n;
 
 			expect(p, "to");
 			word = next(p, "a node");
 			n = strlen(word);
 			more = n && word[n - 1] == ',';
-			node = g_strndup(word, n - more);
-			item.node = parse_node_in(p, node);
-			g_free(node);
+			item.node = parse_node_in(p, more ? keep(p, word, n - 1) : word);
 		}
-		g_array_append_val(items, item);
+		add(p, &items, &item, sizeof(item));
 	} while (more && !p->failed);
-	p->st.n_items = items->len;
-	p->st.items = keep_array(p, items);
-	p->st.range = p->st.items[0].range;
+	p->st.n_items = (u32)items.n;
+	p->st.items = keep_array(p, &items, sizeof(struct ps_move_item));
+	if (!p->failed)
+		p->st.range = p->st.items[0].range;
 }
 
 /* ---- verbs ---- */
@@ -595,17 +618,34 @@ static void parse_balloon(struct parser *p)
 		p->st.pages = *word == '-' ? -(s64)v : (s64)v;
 }
 
+/* The words of the line from the @from-th on, joined by one blank. */
+static const char *join_words(struct parser *p, size_t from)
+{
+	char *const *words = p->words.data;
+	struct ps_grow text = { 0 };
+	const char *joined = "";
+
+	for (size_t i = from; i < p->words.n && !p->failed; i++) {
+		if (!ps_grow_add_many(&text, " ", i > from, 1) ||
+		    !ps_grow_add_many(&text, words[i], strlen(words[i]), 1))
+			no_memory(p);
+	}
+	if (!p->failed)
+		joined = keep(p, text.data, text.n);
+	ps_grow_free(&text);
+	return joined;
+}
+
 /* The words that are left, joined: they are not ours to judge. */
 static void parse_rest(struct parser *p, const char *what)
 {
-	GString *s = g_string_new(next(p, what));
+	size_t from = p->at;
 
-	while (!p->failed && peek(p)) {
-		g_string_append_c(s, ' ');
-		g_string_append(s, next(p, what));
-	}
-	p->st.name = keep_word(p, s->str);
-	g_string_free(s, true);
+	next(p, what);
+	if (p->failed)
+		return;
+	p->at = p->words.n;
+	p->st.name = join_words(p, from);
 }
 
 static void parse_operands(struct parser *p)
@@ -825,10 +865,10 @@ static void parse_statement(struct parser *p)
 	size_t n = strlen(word);
 
 	if (n > 1 && word[n - 1] == ':') {
-		char *name = g_strndup(word, n - 1);
+		const char *name = keep(p, word, n - 1);
 
-		st->racer = parse_name_in(p, name, "the name of a racer", TASK_NAME_MAX);
-		g_free(name);
+		if (!p->failed)
+			st->racer = parse_name_in(p, name, "the name of a racer", TASK_NAME_MAX);
 		p->at++;
 		word = peek(p);
 	}
@@ -853,43 +893,34 @@ static void cut(struct parser *p, char *line)
 
 	if (c)
 		*c = 0;
-	g_ptr_array_set_size(p->words, 0);
+	p->words.n = 0;
 	p->at = 0;
 	for (c = line; *c;) {
 		c += strspn(c, " \t\r");
 		if (!*c)
 			break;
-		g_ptr_array_add(p->words, c);
+		add(p, &p->words, &c, sizeof(c));
 		c += strcspn(c, " \t\r");
 		if (*c)
 			*c++ = 0;
 	}
 }
 
-static const char *join_words(struct parser *p)
-{
-	GString *s = g_string_new(NULL);
-	const char *joined;
-
-	for (guint i = 0; i < p->words->len; i++) {
-		if (i)
-			g_string_append_c(s, ' ');
-		g_string_append(s, g_ptr_array_index(p->words, i));
-	}
-	joined = keep(p, s->str, s->len);
-	g_string_free(s, true);
-	return joined;
-}
-
 static void parse_line(struct parser *p, const char *text, size_t n)
 {
-	char *line = g_strndup(text, n);
+	char *line = ps_alloc(n + 1);
 
 	p->line++;
 	memset(&p->st, 0, sizeof(p->st));
 	p->st.subject = "";
 	p->st.line = p->line;
 	p->st.text = "";
+	if (!line) {
+		no_memory(p);
+		return;
+	}
+	memcpy(line, text, n);
+	line[n] = 0;
 	if (memchr(text, 0, n) || !g_utf8_validate(text, (gssize)n, NULL)) {
 		fail(p, "expected UTF-8 text, found other bytes");
 		goto out_free;
@@ -901,25 +932,29 @@ static void parse_line(struct parser *p, const char *text, size_t n)
 		}
 	}
 	cut(p, line);
-	if (!p->words->len)
+	if (!p->words.n || p->failed)
 		goto out_free;
-	p->st.text = join_words(p);
-	parse_statement(p);
+	p->st.text = join_words(p, 0);
 	if (!p->failed)
-		g_array_append_val(p->statements, p->st);
+		parse_statement(p);
+	if (!p->failed)
+		add(p, &p->statements, &p->st, sizeof(p->st));
 out_free:
-	g_free(line);
+	ps_free(line);
 }
 
 struct ps_script *ps_script_parse(const char *text, size_t length, const char *name)
 {
-	struct parser *p = g_new0(struct parser, 1);
+	struct parser *p = ps_zalloc(sizeof(*p));
 	const char *end = text + length;
 
-	p->name = g_strdup(name);
-	p->statements = g_array_new(false, false, sizeof(struct ps_statement));
-	p->blocks = g_ptr_array_new_with_free_func(g_free);
-	p->words = g_ptr_array_new();
+	if (!p)
+		return NULL;
+	p->name = ps_strdup(name);
+	if (!p->name) {
+		ps_free(p);
+		return NULL;
+	}
 	while (text < end && !p->failed) {
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
 		const char *line_end = newline ? newline : end;
@@ -931,10 +966,10 @@ struct ps_script *ps_script_parse(const char *text, size_t length, const char *n
 		p->st.text = "";
 		fail(p, "expected 'end', found the end of the script inside a race");
 	}
-	g_ptr_array_free(p->words, true);
+	ps_grow_free(&p->words);
 	p->script.name = p->name;
-	p->script.statements = (const struct ps_statement *)(const void *)p->statements->data;
-	p->script.n = p->statements->len;
+	p->script.statements = p->statements.data;
+	p->script.n = (u32)p->statements.n;
 	p->script.error = p->error;
 	p->script.error_line = p->failed ? p->line : 0;
 	p->script.error_text = p->failed ? p->st.text : "";
@@ -943,7 +978,7 @@ struct ps_script *ps_script_parse(const char *text, size_t length, const char *n
 
 struct ps_script *ps_script_open(const char *path, const char *name, GError **error)
 {
-	GString *text = g_string_new(NULL);
+	struct ps_grow text = { 0 };
 	int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
 	struct ps_script *script = NULL;
 	char buffer[16384];
@@ -951,16 +986,18 @@ struct ps_script *ps_script_open(const char *path, const char *name, GError **er
 
 	if (fd >= 0) {
 		while ((n = read(fd, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))
-			if (n > 0)
-				g_string_append_len(text, buffer, n);
+			if (n > 0 && !ps_grow_add_many(&text, buffer, (size_t)n, 1))
+				break;
 	}
 	if (n < 0)
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_IO, "%s: cannot read: %s", path, g_strerror(errno));
-	else
-		script = ps_script_parse(text->str, text->len, name ? name : path);
+	else if (!n)
+		script = ps_script_parse(text.n ? text.data : "", text.n, name ? name : path);
+	if (!n ? !script : n > 0)
+		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_MEMORY, "%s: out of memory", path);
 	if (fd > STDIN_FILENO)
 		close(fd);
-	g_string_free(text, true);
+	ps_grow_free(&text);
 	return script;
 }
 
@@ -971,9 +1008,14 @@ void ps_script_free(struct ps_script *script)
 	if (!script)
 		return;
 	p = container_of(script, struct parser, script);
-	g_array_free(p->statements, true);
-	g_ptr_array_free(p->blocks, true);
+	ps_grow_free(&p->statements);
+	while (p->blocks) {
+		struct block *next = p->blocks->next;
+
+		ps_free(p->blocks);
+		p->blocks = next;
+	}
 	g_clear_error(&p->error);
-	g_free(p->name);
-	g_free(p);
+	ps_free(p->name);
+	ps_free(p);
 }

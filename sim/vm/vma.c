@@ -21,7 +21,7 @@ struct vm_area_struct *vm_area_alloc(struct mm_struct *mm)
 	vma->vm_mm = mm;
 	INIT_LIST_HEAD(&vma->anon_vma_chain);
 	INIT_LIST_HEAD(&vma->vm_link);
-	__atomic_fetch_add(&mm->machine->mms->nr_vmas, 1, __ATOMIC_RELAXED);
+	atomic_long_inc(&mm->machine->mms->nr_vmas);
 	return vma;
 }
 
@@ -47,7 +47,7 @@ void vm_area_free(struct vm_area_struct *vma)
 		return;
 	VM_BUG_ON(!list_empty(&vma->anon_vma_chain));
 	mpol_put(vma->vm_policy);
-	__atomic_fetch_sub(&vma->vm_mm->machine->mms->nr_vmas, 1, __ATOMIC_RELAXED);
+	atomic_long_dec(&vma->vm_mm->machine->mms->nr_vmas);
 	ps_free(vma);
 }
 
@@ -58,14 +58,7 @@ static struct vm_area_struct *vma_of(struct interval_tree_node *node)
 
 struct vm_area_struct *find_vma(struct mm_struct *mm, u64 addr)
 {
-	struct vm_area_struct *vma = mm->vmacache;
-
-	if (vma && vma->vm_start <= addr && addr < vma->vm_end)
-		return vma;
-	vma = vma_of(interval_tree_iter_first(&mm->mm_vmas, addr, U64_MAX));
-	if (vma)
-		mm->vmacache = vma;
-	return vma;
+	return vma_of(interval_tree_iter_first(&mm->mm_vmas, addr, U64_MAX));
 }
 
 struct vm_area_struct *vma_lookup(struct mm_struct *mm, u64 addr)
@@ -117,7 +110,6 @@ void vma_unlink_tree(struct vm_area_struct *vma)
 	interval_tree_remove(&vma->vm_node, &mm->mm_vmas);
 	list_del_init(&vma->vm_link);
 	mm->map_count--;
-	mm->vmacache = NULL;
 }
 
 bool vma_wants_writenotify(const struct vm_area_struct *vma)
@@ -185,7 +177,7 @@ struct mm_struct *mm_alloc(struct ps_machine *machine)
 		return NULL;
 	}
 	mm->machine = machine;
-	mm->mm_users = 1;
+	atomic_set(&mm->mm_users, 1);
 	init_rwsem(&mm->mmap_lock, MMAP_LOCK);
 	INIT_LIST_HEAD(&mm->mmap);
 	spin_lock(&mms->lock);
@@ -201,7 +193,7 @@ void mm_free(struct mm_struct *mm)
 
 	BUG_ON(!list_empty(&mm->mmap));
 	for (i = 0; i < NR_MM_COUNTERS; i++)
-		WARN_ON(mm->rss_stat[i]);
+		WARN_ON(get_mm_counter(mm, (enum mm_counter)i));
 	page_tables_destroy(&mm->pt);
 	spin_lock(&mms->lock);
 	list_del(&mm->mmlist);

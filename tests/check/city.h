@@ -9,20 +9,25 @@
  *         file     8 pages of /d/file, shared, clean, write-protected
  *         tmp      8 pages of /t/tmp, shared, written
  *         blank    mapped, never touched
+ *         away     8 anonymous pages, 4 of them in swap, 1 mapped and in the swap cache
+ *         tmp[7]   in swap
  */
 #ifndef TESTS_CHECK_CITY_H
 #define TESTS_CHECK_CITY_H
 
 #include "fixtures/scene_fault.h"
+#include "fixtures/swap_verbs.h"
 
 struct city {
 	struct task_struct *a, *b;
-	u64 own, shared, huge, twins, file, tmp, blank;
+	u64 own, shared, huge, twins, file, tmp, blank, away;
 };
 
 static inline void city_build(struct city *c)
 {
 	struct inode *inode;
+	struct page *page;
+	u64 i;
 
 	scene->machine->files->tmpfs_huge = SHMEM_HUGE_NEVER;
 	c->a = start("A", 0);
@@ -35,7 +40,17 @@ static inline void city_build(struct city *c)
 	fill(c->file, 8, 5);
 	c->tmp = map_file("/t/tmp", 0, 8, RW, SHARED);
 	fill(c->tmp, 8, 6);
+	swap_on(31);
+	c->away = map_filled(8, 7);
 	c->blank = map(8);
+	for (i = 0; i < 4; i++)
+		swap_out(c->away + pages(i));
+	lru_add_drain_all();
+	page = page_at(c->away + pages(4));
+	lock_page(page);
+	assert_true(add_to_swap(page));
+	unlock_page(page);
+	swap_out_shmem("/t/tmp", 7);
 	inode = open_file("/d/file");
 	assert_int_equal(file_fsync(inode), 0);
 	iput(inode);

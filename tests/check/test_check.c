@@ -121,10 +121,10 @@ static void invariants_have_texts(void **state)
 	int i;
 
 	(void)state;
-	for (i = 1; i <= 18; i++)
+	for (i = 1; i <= 19; i++)
 		assert_non_null(ps_invariant_text(i));
 	assert_null(ps_invariant_text(0));
-	assert_null(ps_invariant_text(19));
+	assert_null(ps_invariant_text(20));
 	assert_null(ps_invariant_text(-1));
 }
 

@@ -722,13 +722,13 @@ static void back_into_the_file_tree(struct wound *w)
 
 static void miscount_tables(struct wound *w)
 {
-	mm_a(w)->pt.nr_ptes++;
+	mm_inc_nr_ptes(&mm_a(w)->pt);
 	w->where = "PTE tables counted";
 }
 
 static void count_tables_right(struct wound *w)
 {
-	mm_a(w)->pt.nr_ptes--;
+	mm_dec_nr_ptes(&mm_a(w)->pt);
 }
 
 static void entry_outside_every_vma(struct wound *w)
@@ -753,6 +753,99 @@ static void entry_of_no_kind(struct wound *w)
 static void no_entry_of_no_kind(struct wound *w)
 {
 	set_pte_at(ptep_at(w->city.blank + pages(1)), __pte(0));
+}
+
+/* ---- I19: swap */
+
+static u32 *slot_at(u64 addr)
+{
+	return &scene->machine->swap->map[swp_offset(swap_entry_at(addr))];
+}
+
+static void miscount_slot_users(struct wound *w)
+{
+	(*slot_at(w->city.away))++;
+	w->where = "1 entries and 0 files refer to it";
+}
+
+static void count_slot_users_right(struct wound *w)
+{
+	(*slot_at(w->city.away))--;
+}
+
+static void refer_to_a_free_slot(struct wound *w)
+{
+	w->word = pte_at(w->city.away).val;
+	set_pte_at(ptep_at(w->city.away), swp_entry_to_pte(swp_entry(0, 30)));
+	w->where = "slot 30: free, but referred to";
+}
+
+static void refer_to_no_slot(struct wound *w)
+{
+	w->word = pte_at(w->city.away).val;
+	set_pte_at(ptep_at(w->city.away), swp_entry_to_pte(swp_entry(0, 99)));
+	w->where = "slot 99, which is none";
+}
+
+static void refer_to_the_slot_again(struct wound *w)
+{
+	set_pte_at(ptep_at(w->city.away), __pte(w->word));
+}
+
+static void refer_to_a_slot_of_shared_memory(struct wound *w)
+{
+	struct inode *inode = open_file("/t/tmp");
+
+	w->object = xa_load(&inode->i_mapping->i_pages, 7);
+	w->word = pte_at(w->city.away).val;
+	set_pte_at(ptep_at(w->city.away), swp_entry_to_pte(radix_to_swp_entry(w->object)));
+	iput(inode);
+	w->where = "1 entries and 1 files refer to it";
+}
+
+static void forget_what_is_in_swap(struct wound *w)
+{
+	struct inode *inode = open_file("/t/tmp");
+
+	(void)w;
+	atomic_long_dec(&inode->swapped);
+	iput(inode);
+	w->where = "says that 0 pages are in swap, there are 1";
+}
+
+static void remember_what_is_in_swap(struct wound *w)
+{
+	struct inode *inode = open_file("/t/tmp");
+
+	(void)w;
+	atomic_long_inc(&inode->swapped);
+	iput(inode);
+}
+
+static void claim_slot_for_ever(struct wound *w)
+{
+	*slot_at(w->city.away) |= SWAP_HAS_CACHE;
+	w->where = "slots say that they are cached";
+}
+
+static void give_slot_back(struct wound *w)
+{
+	*slot_at(w->city.away) &= ~SWAP_HAS_CACHE;
+}
+
+static void another_slot_than_the_cache_s(struct wound *w)
+{
+	struct page *page = page_at(w->city.away + pages(4));
+
+	set_page_private(page, swp_entry(0, swp_offset(page_swap_entry(page)) + 1).val);
+	w->where = "its page says";
+}
+
+static void the_cache_s_slot(struct wound *w)
+{
+	struct page *page = page_at(w->city.away + pages(4));
+
+	set_page_private(page, swp_entry(0, swp_offset(page_swap_entry(page)) - 1).val);
 }
 
 static void take_deposit(struct wound *w)
@@ -1005,6 +1098,14 @@ static const struct plant plants[] = {
 	{ "I18_a_page_that_stays_locked", 18, keep_page_locked, let_page_go, AT_REST },
 	{ "I18_a_page_that_stays_under_migration", 18, stay_under_migration, restore_from_migration_entries, AT_REST },
 	{ "I18_a_lock_that_stays_held", 18, keep_mmap_lock, let_mmap_lock_go, AT_REST },
+	{ "I19_a_slot_with_a_user_too_many", 19, miscount_slot_users, count_slot_users_right, ANY_TIME },
+	{ "I19_an_entry_of_a_free_slot", 19, refer_to_a_free_slot, refer_to_the_slot_again, ANY_TIME },
+	{ "I19_an_entry_of_no_slot", 19, refer_to_no_slot, refer_to_the_slot_again, ANY_TIME },
+	{ "I19_an_entry_of_shared_memory_s_slot", 19, refer_to_a_slot_of_shared_memory, refer_to_the_slot_again,
+	  ANY_TIME },
+	{ "I19_a_file_that_miscounts_what_is_in_swap", 19, forget_what_is_in_swap, remember_what_is_in_swap, ANY_TIME },
+	{ "I19_a_slot_claimed_for_ever", 19, claim_slot_for_ever, give_slot_back, AT_REST },
+	{ "I19_a_cached_page_of_another_slot", 19, another_slot_than_the_cache_s, the_cache_s_slot, AT_REST },
 };
 
 static void expect_reported(const struct plant *plant, const struct wound *w, bool busy)
@@ -1066,7 +1167,7 @@ static void every_invariant_is_planted(void **state)
 		if (!found)
 			fail_msg("I%u has no plant", n);
 	}
-	assert_int_equal(n - 1, 18);
+	assert_int_equal(n - 1, 19);
 }
 
 int main(void)

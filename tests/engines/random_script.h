@@ -758,7 +758,7 @@ static inline void op_file(void)
 
 	if (object == NO_OBJECT)
 		goto out;
-	ps_vma_page_source(NULL, &source);
+	ps_policy_page_source(&source);
 	switch (pick(6)) {
 	case 0:
 		doing("fsync %s", path);

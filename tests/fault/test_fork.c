@@ -290,7 +290,7 @@ static void the_last_of_the_threads_ends_the_address_space(void **state)
 	struct task_struct *a = current, *t = thread("T", 1);
 
 	(void)state;
-	assert_int_equal(a->mm->mm_users, 2);
+	assert_int_equal(atomic_read(&a->mm->mm_users), 2);
 	as(t);
 	exit_task(a);
 	assert_int_equal(load(r), word_of(1, 0));

@@ -453,7 +453,7 @@ static void a_full_machine_says_so_and_goes_on_when_there_is_room(void **state)
 	assert_int_equal(do_madvise(a->mm, filler + pages(n), pages(1), PS_MADV_POPULATE_WRITE), -ENOMEM);
 	assert_null(try_fork_task("C")); /* the pinned page must be copied */
 	inode = open_file("/t/new");
-	ps_vma_page_source(NULL, &source);
+	ps_policy_page_source(&source);
 	assert_int_equal(file_write_page(inode, 0, 1, &source), -ENOMEM);
 	iput(inode);
 	expect_sound();

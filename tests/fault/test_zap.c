@@ -36,7 +36,9 @@ static void unmapped_pages_are_freed(void **state)
 	assert_int_equal(free_pages(), before - H);
 	assert_int_equal(do_munmap(current->mm, h, pages(H)), 0);
 	assert_int_equal(free_pages(), before);
-	assert_int_equal(current->mm->pt.nr_ptes + current->mm->pt.nr_pmds + current->mm->pt.nr_puds, 0);
+	assert_int_equal(atomic_long_read(&current->mm->pt.nr_ptes) + atomic_long_read(&current->mm->pt.nr_pmds) +
+				 atomic_long_read(&current->mm->pt.nr_puds),
+			 0);
 }
 
 /* A part of a mapping; a part of a huge page. Expect: the rest keeps its words; the huge page waits to be split. */

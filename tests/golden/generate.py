@@ -3,7 +3,7 @@
 """generate.py OUTDIR FIRST COUNT: random scripts of the trace language, numbered FIRST, FIRST + 1, ... A script follows
 from its number alone. Only words that both pagesim and a real kernel have; what depends on things a script cannot control
 (inode numbers under interleave, readahead, memory pressure) is left out. Each script gets a few themes, and statements of
-those themes only, so that states become deep instead of broad; from number 5000 on scripts are longer and mix more. Every few statements everything is shown."""
+those themes only, so that states become deep instead of broad; from number 5000 on scripts are longer and mix more, from 7000 on memory goes to swap and comes back. Every few statements everything is shown."""
 import os, random, sys
 
 THEMES = ['thp', 'file', 'disk', 'private', 'shared', 'mlock', 'pin', 'get', 'policy', 'remap', 'lazy', 'cut', 'interleave',
@@ -24,6 +24,8 @@ class Script:
         self.themes = set(r.sample(THEMES, r.randint(7, 13) if deep else r.randint(3, 7)))
         if deep:
             self.themes.add('thp')
+        if number >= 7000:
+            self.themes.add('swap')
         if 'interleave' in self.themes:  # where shared pages are born depends on inode numbers
             self.themes -= {'shared', 'file', 'hugefile', 'disk', 'truncate', 'caches', 'private'}
         self.out = ['# random scenario %d: %s' % (number, ' '.join(sorted(self.themes)))]
@@ -331,6 +333,8 @@ class Script:
         add('poor', (self.privileges, 2), (self.fork, 1), (self.move, 4), (self.migrate, 3))
         add('forkflags', (self.range_verb('madvise', ['dontfork', 'dofork']), 4), (self.fork, 2))
         add('smaps', (self.smaps, 4))
+        add('swap', (self.range_verb('madvise', ['pageout', 'pageout', 'pageout', 'willneed', 'free']), 16), (self.touch, 8),
+            (self.fork, 2))
         self.space_of['A'], self.spaces['A'] = 'A', {}
         self.say('A', 'start' + r.choice(['', '', ' cpu=1']))
         self.mmap('A')

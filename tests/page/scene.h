@@ -209,8 +209,8 @@ static inline struct page *new_anon_page(nid_t nid)
 	return page;
 }
 
-/** A THP as a fault makes it. */
-static inline struct page *new_thp(nid_t nid)
+/** A THP as a fault makes it. Not inlined: its variables must not live in a test that expects to jump. */
+static __attribute__((noinline, unused)) struct page *new_thp(nid_t nid)
 {
 	struct page *page = __alloc_pages_node(nid, GFP_TRANSHUGE, HPAGE_PMD_ORDER);
 

@@ -129,9 +129,9 @@ static void every_address_has_its_own_entry(void **state)
 		put_entry(page(i), pfn_pte(1000 + i, PAGE_READONLY).val);
 	for (i = 0; i < 256; i++)
 		assert_int_equal(pte_pfn(__pte(get_entry(page(i)))), 1000 + i);
-	assert_int_equal(pt.nr_ptes, 64);
-	assert_int_equal(pt.nr_pmds, 16);
-	assert_int_equal(pt.nr_puds, 4);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 64);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 16);
+	assert_int_equal(atomic_long_read(&pt.nr_puds), 4);
 	assert_int_equal(page_table_pool_live(pool), 64 + 16 + 4 + 1);
 	for (i = 0; i < 256; i++)
 		put_entry(page(i), 0);
@@ -151,7 +151,7 @@ static void tables_are_shared_and_made_once(void **state)
 	assert_int_equal(page_table_pool_live(pool), 3);
 	assert_int_equal(pte_alloc(&pt, pmd), 0);
 	assert_int_equal(pte_alloc(&pt, pmd), 0);
-	assert_int_equal(pt.nr_ptes, 1);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 1);
 	/* A PMD with a huge page is not given a table. */
 	set_pmd_at(pmd + 1, pfn_pmd_huge(8, PAGE_READONLY));
 	assert_int_equal(pte_alloc(&pt, pmd + 1), 0);
@@ -262,12 +262,12 @@ static void only_tables_wholly_in_the_range_are_freed(void **state)
 		put_entry(page(i), 0);
 	put_entry(page(60), PAGE_READONLY);
 	put_entry(page(80), PAGE_READONLY);
-	assert_int_equal(pt.nr_ptes, 6);
-	assert_int_equal(pt.nr_pmds, 3);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 6);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 3);
 	free_pgtables(&pt, page(61), page(80));
-	assert_int_equal(pt.nr_ptes, 2);
-	assert_int_equal(pt.nr_pmds, 2);
-	assert_int_equal(pt.nr_puds, 2);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 2);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 2);
+	assert_int_equal(atomic_long_read(&pt.nr_puds), 2);
 	assert_int_equal(get_entry(page(60)), PAGE_READONLY);
 	assert_int_equal(get_entry(page(80)), PAGE_READONLY);
 	assert_true(pmd_none(*pmd_find(&pt, page(84))));
@@ -293,16 +293,16 @@ static void only_what_the_range_touches_is_looked_at(void **state)
 	put_entry(page(128), 0);
 	put_entry(page(255), 0);
 	free_pgd_range(&pt, page(66), page(67), page(64), page(80));
-	assert_int_equal(pt.nr_ptes, 3);
-	assert_int_equal(pt.nr_pmds, 3);
-	assert_int_equal(pt.nr_puds, 4); /* a PUD's table covers 64 pages, more than the gap */
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 3);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 3);
+	assert_int_equal(atomic_long_read(&pt.nr_puds), 4); /* a PUD's table covers 64 pages, more than the gap */
 	free_pgd_range(&pt, page(0), page(1), 0, page(4));
-	assert_int_equal(pt.nr_ptes, 2);
-	assert_int_equal(pt.nr_pmds, 3);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 2);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 3);
 	free_pgd_range(&pt, page(255), page(256), page(192), task_size(&pt));
-	assert_int_equal(pt.nr_ptes, 1);
-	assert_int_equal(pt.nr_pmds, 2);
-	assert_int_equal(pt.nr_puds, 3);
+	assert_int_equal(atomic_long_read(&pt.nr_ptes), 1);
+	assert_int_equal(atomic_long_read(&pt.nr_pmds), 2);
+	assert_int_equal(atomic_long_read(&pt.nr_puds), 3);
 	free_pgtables(&pt, 0, task_size(&pt));
 	assert_int_equal(page_table_pool_live(pool), 1);
 }
@@ -328,9 +328,9 @@ static void freed_tables_are_those_the_arithmetic_says(void **state)
 			for (i = 0; i < 256; i += 64)
 				puds -= i >= from && i + 64 <= to;
 			free_pgtables(&pt, page(from), page(to));
-			assert_int_equal(pt.nr_ptes, ptes);
-			assert_int_equal(pt.nr_pmds, pmds);
-			assert_int_equal(pt.nr_puds, puds);
+			assert_int_equal(atomic_long_read(&pt.nr_ptes), ptes);
+			assert_int_equal(atomic_long_read(&pt.nr_pmds), pmds);
+			assert_int_equal(atomic_long_read(&pt.nr_puds), puds);
 			assert_int_equal(page_table_pool_live(pool), ptes + pmds + puds + 1);
 		}
 	}
@@ -448,11 +448,13 @@ static void a_walk_stops_at_the_table_that_is_missing(void **state)
 		if (pmd)
 			assert_int_equal(pte_alloc(&pt, pmd), left >= 3 ? 0 : -ENOMEM);
 		ps_alloc_fail_nth(0);
-		assert_int_equal(pt.nr_puds, left >= 1);
-		assert_int_equal(pt.nr_pmds, left >= 2);
-		assert_int_equal(pt.nr_ptes, left >= 3);
+		assert_int_equal(atomic_long_read(&pt.nr_puds), left >= 1);
+		assert_int_equal(atomic_long_read(&pt.nr_pmds), left >= 2);
+		assert_int_equal(atomic_long_read(&pt.nr_ptes), left >= 3);
 		free_pgtables(&pt, 0, task_size(&pt));
-		assert_int_equal(pt.nr_puds + pt.nr_pmds + pt.nr_ptes, 0);
+		assert_int_equal(atomic_long_read(&pt.nr_puds) + atomic_long_read(&pt.nr_pmds) +
+					 atomic_long_read(&pt.nr_ptes),
+				 0);
 		for (i = 0; i < left; i++)
 			table[room++] = pte_alloc_one(&pt);
 	}

@@ -330,7 +330,23 @@ static char *join_without(char **lines, const bool *keep, unsigned int n)
 	return g_string_free(text, FALSE);
 }
 
-char *random_shrink(const char *text, const struct random_run *run, const struct random_outcome *outcome,
+/* Does it fail the same way? When it is an allocation that fails, any of them may be the one: lines left out shift them. */
+static bool fails_alike(const char *text, const struct random_run *run, const char *kind, u64 *ret_nth)
+{
+	struct random_run now = *run;
+	struct random_outcome outcome;
+
+	for (now.fail_nth = run->fail_nth ? 1 : 0;; now.fail_nth++) {
+		if (!random_run(text, &now, &outcome) && !strcmp(outcome.kind, kind)) {
+			*ret_nth = now.fail_nth;
+			return true;
+		}
+		if (!now.fail_nth || outcome.all_served || outcome.failed)
+			return false;
+	}
+}
+
+char *random_shrink(const char *text, struct random_run *run, const struct random_outcome *outcome,
 		    unsigned int *ret_runs)
 {
 	char **lines = g_strsplit(text, "\n", -1), *result;
@@ -340,11 +356,10 @@ char *random_shrink(const char *text, const struct random_run *run, const struct
 
 	/* The empty line behind the last newline; and what never ran. */
 	for (i = 0; i < n; i++)
-		keep[i] = *lines[i] != '\0' && (!outcome->line || i <= outcome->line + 1);
+		keep[i] = *lines[i] != '\0' && (!outcome->line || run->fail_nth || i <= outcome->line + 1);
 	for (chunk = n / 2; chunk && runs < 4000; chunk = smaller && chunk == 1 ? 1 : chunk / 2) {
 		smaller = false;
 		for (i = 0; i < n && runs < 4000; i += chunk) {
-			struct random_outcome now;
 			unsigned int k, dropped = 0;
 			char *smaller_text;
 
@@ -357,7 +372,7 @@ char *random_shrink(const char *text, const struct random_run *run, const struct
 				continue;
 			smaller_text = join_without(lines, trial, n);
 			runs++;
-			if (!random_run(smaller_text, run, &now) && !strcmp(now.kind, outcome->kind)) {
+			if (fails_alike(smaller_text, run, outcome->kind, &run->fail_nth)) {
 				memcpy(keep, trial, n * sizeof(bool));
 				smaller = true;
 			}

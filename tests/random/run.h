@@ -45,9 +45,10 @@ void random_run_many(u64 first, u64 last, char *(*make)(void *arg, u64 number, s
 
 /**
  * Makes a failing script smaller as long as it fails the same way: statements are left out by halves, quarters and so on.
- * Return: the script, freed with g_free(). *@ret_runs: how many were tried.
+ * Return: the script, freed with g_free(); run->fail_nth is the allocation that must fail in it. *@ret_runs: how many were
+ * tried.
  */
-char *random_shrink(const char *text, const struct random_run *run, const struct random_outcome *outcome,
+char *random_shrink(const char *text, struct random_run *run, const struct random_outcome *outcome,
 		    unsigned int *ret_runs);
 
 #endif

@@ -8,7 +8,7 @@
  *      random-scripts --hunt FIRST LAST     these
  *      random-scripts --write DIR FIRST LAST [linux]   only writes them: DIR/NNNN.pgs; `linux`: for recording on a kernel
  *      random-scripts --run FILE            judges one script, and makes it smaller when it fails
- *      random-scripts --nth FILE            runs out of memory at every allocation of one
+ *      random-scripts --nth FILE [N]        runs out of memory at every allocation of one, or at its N-th, and then smaller
  *
  * A script that fails is made smaller and printed; `pagesim replay FILE.pgs --check` shows what it does.
  */
@@ -38,7 +38,7 @@ static char *make_script(void *arg, u64 number, struct random_run *ret_run)
 	return random_script(&settings);
 }
 
-static void tell(const char *what, const char *text, const struct random_run *run, const struct random_outcome *outcome)
+static void tell(const char *what, const char *text, struct random_run *run, const struct random_outcome *outcome)
 {
 	unsigned int runs;
 	char *small = random_shrink(text, run, outcome, &runs);
@@ -46,8 +46,11 @@ static void tell(const char *what, const char *text, const struct random_run *ru
 
 	print_error("%s: %s\n", what, outcome->text);
 	random_run(small, run, &again);
-	print_error("# smaller after %u runs%s%s, and then: %s\n%s# end\n", runs,
-		    run->generation ? ", generation " : "", run->generation ? run->generation : "", again.text, small);
+	print_error("# smaller after %u runs%s%s, and then: %s\n", runs, run->generation ? ", generation " : "",
+		    run->generation ? run->generation : "", again.text);
+	if (run->fail_nth)
+		print_error("# when allocation %lu fails\n", (unsigned long)run->fail_nth);
+	print_error("%s# end\n", small);
 	g_free(small);
 }
 
@@ -109,15 +112,16 @@ static char *make_nth(void *arg, u64 number, struct random_run *ret_run)
 static void heard_nth(void *arg, u64 number, const struct random_outcome *outcome)
 {
 	struct nth *nth = arg;
+	struct random_run run = nth->run;
 	char what[64];
 
 	nth->runs++;
 	nth->all_served |= outcome->all_served;
-	if (!outcome->failed || nth->bad++ > 3)
+	if (!outcome->failed || nth->bad++)
 		return;
-	snprintf(what, sizeof(what), "allocation %lu, line %u", (unsigned long)(1 + (number - 1) * nth->step),
-		 outcome->line);
-	print_error("%s: %s\n", what, outcome->text);
+	run.fail_nth = 1 + (number - 1) * nth->step;
+	snprintf(what, sizeof(what), "allocation %lu, line %u", (unsigned long)run.fail_nth, outcome->line);
+	tell(what, nth->text, &run, outcome);
 }
 
 /* Return: how many allocations were made to fail; *@ret_bad: after how many of them something was wrong. */
@@ -129,8 +133,6 @@ static u64 fail_each(const char *text, const struct random_run *run, u64 step, u
 	for (; !nth.all_served; first += 100)
 		random_run_many(first, first + 99, make_nth, heard_nth, &nth);
 	*ret_bad = nth.bad;
-	if (nth.bad)
-		print_error("of the script\n%s", text);
 	return nth.runs;
 }
 
@@ -266,7 +268,7 @@ static int write_scripts(const char *dir, u64 first, u64 last, bool for_linux)
 	return 0;
 }
 
-static int run_file(const char *path, bool each)
+static int run_file(const char *path, bool each, u64 nth)
 {
 	struct random_run run = { .tight = each };
 	struct random_outcome outcome;
@@ -278,7 +280,8 @@ static int run_file(const char *path, bool each)
 		fprintf(stderr, "%s\n", error->message);
 		return 1;
 	}
-	if (each)
+	run.fail_nth = nth;
+	if (each && !nth)
 		printf("%lu runs\n", (unsigned long)fail_each(text, &run, 1, &bad));
 	else if (!random_run(text, &run, &outcome))
 		tell(path, text, &run, &outcome), bad++;
@@ -296,17 +299,18 @@ int main(int argc, char **argv)
 		cmocka_unit_test(random_scripts_break_nothing),
 	};
 
+	const struct CMUnitTest hunt[] = { cmocka_unit_test(random_scripts_break_nothing) };
+
 	words = random_words();
 	if (argc >= 5 && !strcmp(argv[1], "--write"))
 		return write_scripts(argv[2], strtoull(argv[3], NULL, 0), strtoull(argv[4], NULL, 0),
 				     argc > 5 && !strcmp(argv[5], "linux"));
-	if (argc == 3 && (!strcmp(argv[1], "--run") || !strcmp(argv[1], "--nth")))
-		return run_file(argv[2], !strcmp(argv[1], "--nth"));
+	if (argc >= 3 && (!strcmp(argv[1], "--run") || !strcmp(argv[1], "--nth")))
+		return run_file(argv[2], !strcmp(argv[1], "--nth"), argc > 3 ? strtoull(argv[3], NULL, 0) : 0);
 	if (argc == 4 && !strcmp(argv[1], "--hunt")) {
 		first_script = strtoull(argv[2], NULL, 0);
 		last_script = strtoull(argv[3], NULL, 0);
-		nth_scripts = 0;
-		return cmocka_run_group_tests_name("random", tests + 4, NULL, NULL);
+		return cmocka_run_group_tests_name("hunt", hunt, NULL, NULL);
 	}
 	if (argc == 2 && !strcmp(argv[1], "--slow")) {
 		last_script = 10000;

@@ -299,7 +299,9 @@ static void brk_moves_the_end_of_the_heap(void **state)
 	assert_non_null(vma_at(replay, 0x202));
 	assert_non_null(vma_at(replay, 0x203));
 	assert_null(vma_at(replay, 0x204));
+	ps_task_enter(ps_replay_world(replay)->boot);
 	assert_int_equal(get_mm_counter(ps_replay_task(replay, 0)->mm, MM_ANONPAGES), 2);
+	ps_task_leave();
 	ps_replay_free(replay);
 }
 

@@ -352,6 +352,31 @@ static inline int low_inline""")
         self.assertNotIn("Traceback", done.stdout)
 
 
+class CheckCounters(TreeTest):
+    check = ["check-counters"]
+    header = "include/pagesim/vmstat.h"
+
+    def setUp(self):
+        super().setUp()
+        self.write(self.header, public("vmstat.h", "low", "#define EVENTS(X) X(MOVED, moved, 0) X(STILL, still, 1 | PS_VMSTAT_UNMOVED)\n"))
+        self.append("sim/left/side.c", "int side(void) { return MOVED; }\n")
+
+    def test_tree_in_order_is_passed(self):
+        self.assert_in_order(*self.check)
+
+    def test_mark_that_is_no_longer_true_is_found_and_put_right(self):
+        self.append("sim/left/side.c", "int other(void) { return STILL; }\n")
+        self.assert_finds(self.check, (self.header + ":", "still is moved by sim/ now"))
+        self.assert_in_order(*self.check, "--write")
+        self.assert_in_order(*self.check)
+
+    def test_counter_nobody_moves_is_found_and_put_right(self):
+        self.replace("sim/left/side.c", "MOVED", "0")
+        self.assert_finds(self.check, (self.header + ":", "nothing in sim/ moves moved"))
+        self.assert_in_order(*self.check, "--write")
+        self.assert_in_order(*self.check)
+
+
 class CheckFiles(TreeTest):
     check = ["check-files"]
 

@@ -186,7 +186,7 @@ static int replay_statements(struct options *o, struct ps_trace_reader *reader, 
 		g_string_append(text, batch->event->name);
 	}
 	script = ps_script_parse(text->str, text->len, ps_trace_reader_name(reader));
-	status = run_script(o, script);
+	status = script ? run_script(o, script) : cmd_fail("%s: out of memory", ps_trace_reader_name(reader));
 	if (error && status != CMD_USAGE)
 		status = cmd_fail("%s", error->message);
 	g_clear_error(&error);
