@@ -14,6 +14,7 @@
 #define PAGESIM_FAULT_H
 
 #include <pagesim/mm.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -71,6 +72,13 @@ struct numa_hooks {
 	void (*faulted)(struct mm_struct *mm, nid_t nid, unsigned int pages, bool moved, bool failed);
 };
 
+/** What khugepaged tolerates in one huge page's worth of memory, in base pages: /sys/.../transparent_hugepage/khugepaged. */
+struct khugepaged_limits {
+	unsigned int max_ptes_none;   /* holes; all but one at first */
+	unsigned int max_ptes_swap;   /* in swap; an eighth at first */
+	unsigned int max_ptes_shared; /* that others map too; half at first */
+};
+
 /**
  * Settings and counts of one machine's fault handling; in machine->faults. Settings are changed while no program runs: by a
  * script's `kernel set` and by policies that come and go.
@@ -78,6 +86,7 @@ struct numa_hooks {
 struct ps_faults {
 	enum thp_mode thp_enabled;
 	enum thp_defrag thp_defrag;
+	struct khugepaged_limits khugepaged;
 	bool no_zero_page; /* transparent_hugepage/use_zero_page = 0 */
 	struct numa_hooks numa;
 	/**
@@ -91,6 +100,7 @@ struct ps_faults {
 	/* These two have no lock: who changes them looks at them again after sleeping, and not at a schedule point between. */
 	struct page *huge_zero_page; /* NULL until somebody reads untouched huge memory */
 	long huge_zero_users;        /* address spaces that use it */
+	struct shrinker huge_zero_shrinker;
 };
 #define NUMA_BALANCING_NORMAL         1u
 #define NUMA_BALANCING_MEMORY_TIERING 2u
@@ -166,10 +176,12 @@ int populate_vma_page_range(struct vm_area_struct *vma, u64 start, u64 end);
 int mm_populate(struct mm_struct *mm, u64 start, u64 len);
 
 /**
- * May this VMA have huge pages, and do the settings want them? @in_fault: the fault looks at the place itself.
- * Context: mmap_lock. Fidelity: simplified, hugepage_vma_check(): anonymous memory; shmem answers for itself.
+ * May this VMA have huge pages at all?
+ * @in_fault: asked by a fault, which looks at its address itself; else by who collapses.
+ * @enforce_sysfs: and do the settings want them? Who asks for a collapse in so many words is not bound by them.
+ * Fidelity: exact, hugepage_vma_check().
  */
-bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault);
+bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault, bool enforce_sysfs);
 /** Does the huge page around addr lie within the VMA and its file offset agree? Fidelity: exact. */
 bool transhuge_vma_suitable(const struct vm_area_struct *vma, u64 addr);
 

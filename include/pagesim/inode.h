@@ -17,6 +17,7 @@
 #include <pagesim/pagemap.h>
 #include <pagesim/rcu.h>
 #include <pagesim/rwsem.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/spinlock.h>
 #include <pagesim/types.h>
 #include <pagesim/xarray.h>
@@ -37,24 +38,25 @@ enum ps_file_kind {
 struct inode {
 	struct address_space *i_mapping; /* &i_data; constant */
 	struct address_space i_data;
-	struct rw_semaphore i_rwsem;    /* size and the pages of write(2) */
-	u64 i_size;                     /* bytes; i_rwsem to write, read anywhere */
-	atomic_t i_count;               /* references; the name is one */
-	enum ps_file_kind kind;         /* constant */
-	u8 i_blkbits;                   /* log2 of the block size in bytes, 9..12; constant */
-	bool anon;                      /* shared anonymous memory: never had a name; constant */
-	bool unprivileged;              /* made by an unprivileged task: any may write it; constant */
-	bool hold_writeback;            /* writes stay under way until ps_file_writeback_end; atomic */
-	u64 i_ino;                      /* constant, in order of creation */
-	struct ps_files *files;         /* constant */
-	struct list_head i_list;        /* files->inodes; files->lock */
-	struct list_head i_hash;        /* files->names, empty without a name; files->lock */
-	char *name;                     /* the path, or NULL; files->lock */
+	struct rw_semaphore i_rwsem; /* size and the pages of write(2) */
+	u64 i_size;                  /* bytes; i_rwsem to write, read anywhere */
+	atomic_t i_count;            /* references; the name is one */
+	enum ps_file_kind kind;      /* constant */
+	u8 i_blkbits;                /* log2 of the block size in bytes, 9..12; constant */
+	bool anon;                   /* shared anonymous memory: never had a name; constant */
+	bool unprivileged;           /* made by an unprivileged task: any may write it; constant */
+	bool hold_writeback;         /* writes stay under way until ps_file_writeback_end; atomic */
+	u64 i_ino;                   /* constant, in order of creation */
+	struct ps_files *files;      /* constant */
+	struct list_head i_list;     /* files->inodes; files->lock */
+	struct list_head i_hash;     /* files->names, empty without a name; files->lock */
+	char *name;                  /* the path, or NULL; files->lock */
+	struct list_head
+		shrinklist; /* of its shmem_sb, or alone: a huge page may reach beyond i_size; shrinklist_lock */
 	struct shared_policy *i_policy; /* of shared memory: the vm layer's, freed by the inode_free hook */
 	struct rcu_head i_rcu;
-	atomic_long_t swapped;     /* tmpfs: pages that are in swap */
-	struct list_head i_shrink; /* tmpfs: files->sticking_out, or empty; files->lock */
-	struct xarray i_blocks;    /* disk: page index -> struct ps_disk_page; i_blocks.xa_lock */
+	atomic_long_t swapped;  /* tmpfs: pages that are in swap */
+	struct xarray i_blocks; /* disk: page index -> struct ps_disk_page; i_blocks.xa_lock */
 };
 
 /** What the cache asks of the layers above. A NULL hook: nobody maps anything / nothing can be split. */
@@ -95,6 +97,14 @@ enum shmem_huge {
 	SHMEM_HUGE_FORCE, /* shmem_enabled only: always */
 };
 
+/** What the files of one kind of shared memory have in common: tmpfs, and the nameless ones. */
+struct shmem_sb {
+	spinlock_t shrinklist_lock;
+	struct list_head shrinklist; /* of inode.shrinklist */
+	unsigned long shrinklist_len;
+	struct shrinker shrinker; /* splits those huge pages, whose part beyond the end then goes */
+};
+
 /** The disk behind /d/. Contents live with each inode; this is the device: block numbers, requests under way, cost. */
 struct ps_disk {
 	spinlock_t lock;          /* everything here */
@@ -112,14 +122,13 @@ struct ps_disk {
 /** All files of a machine: machine->files. */
 struct ps_files {
 	struct ps_machine *machine;
-	spinlock_t lock;             /* names, list, i_list, sticking_out, i_shrink */
+	spinlock_t lock;             /* names, list, i_list */
 	struct list_head inodes;     /* in order of creation, nameless ones too */
 	struct list_head names[256]; /* by path, hashed */
-	/* Files of tmpfs with a huge page of which a part was beyond their end when it was made; by i_shrink. */
-	struct list_head sticking_out;
 	u64 next_ino;
 	struct ps_cache_hooks hooks; /* set once by the higher layer, before use */
 	struct ps_disk disk;
+	struct shmem_sb tmpfs, anon;
 	enum shmem_huge tmpfs_huge;    /* mount option of /t */
 	enum shmem_huge shmem_enabled; /* shared anonymous memory, and DENY and FORCE for all */
 };

@@ -21,6 +21,7 @@ extern "C" {
 	X(INODE_RWSEM, true, "inode->i_rwsem")                                 \
 	X(MMAP_LOCK, true, "mm->mmap_lock")                                    \
 	X(INVALIDATE_LOCK, true, "mapping->invalidate_lock")                   \
+	X(SHRINKER_RWSEM, true, "shrinker_rwsem")                              \
 	X(PAGE_LOCK, true, "PG_locked (lock_page)")                            \
 	X(I_MMAP_RWSEM, true, "mapping->i_mmap_rwsem")                         \
 	X(ANON_VMA_RWSEM, true, "anon_vma->root->rwsem")                       \

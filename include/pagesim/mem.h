@@ -11,6 +11,7 @@
 #include <pagesim/contents.h>
 #include <pagesim/mmzone.h>
 #include <pagesim/gfp.h>
+#include <pagesim/rwsem.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -48,7 +49,7 @@ struct ps_reclaim_ops {
 	void (*wake_kswapd)(struct zone *zone, const struct ps_alloc_context *ac);
 	/** Free some pages. **Return:** how many were freed; 0: no progress. */
 	unsigned long (*direct_reclaim)(const struct ps_alloc_context *ac);
-	/** Make a free block of ac->order. @attempt: 0 asynchronous, then growing effort. */
+	/** Make a free block of ac->order. @attempt: 0 without waiting, 1 waiting, 2 everything. */
 	enum compact_result (*direct_compact)(const struct ps_alloc_context *ac, int attempt);
 	/** Can anonymous pages of the node be reclaimed: swapped out, or demoted? */
 	bool (*can_reclaim_anon)(nid_t nid);
@@ -93,6 +94,10 @@ struct ps_mem {
 	struct lru_batches *batches;
 	/** Contents `bytes`: the memory behind the frames of each node; contents.c. */
 	struct ps_arena *frames[MAX_NUMNODES];
+	/** Who can give memory up that is on no list (shrinker.h). */
+	struct list_head shrinkers;
+	/** Class SHRINKER_RWSEM. */
+	struct rw_semaphore shrinker_rwsem;
 	/** struct ps_page_owner; changed only where nothing else runs. */
 	struct list_head owners;
 	/** The shared page of zeroes; see ps_zero_page(). */

@@ -21,6 +21,7 @@
 #include <pagesim/list.h>
 #include <pagesim/migrate_mode.h>
 #include <pagesim/nodemask.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/types.h>
 
 #ifdef __cplusplus
@@ -57,6 +58,7 @@ struct ps_engines {
 	u64 moved_bytes;            /* contents copied; atomic */
 	struct ps_balloon *balloon; /* NULL until it is first inflated */
 	u64 failed[16]; /* base pages given up, by ps_migrate_failure; atomic. Their sum is pgmigrate_fail */
+	struct shrinker deferred_split_shrinker;
 };
 
 /** Why a page did not move when it was last tried; the report's breakdown of pgmigrate_fail. */

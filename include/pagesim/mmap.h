@@ -88,13 +88,14 @@ enum ps_madvice {
 	PS_MADV_DOFORK,
 	PS_MADV_COLD,
 	PS_MADV_FREE,
+	PS_MADV_COLLAPSE,
 	PS_MADV_PAGEOUT,
 };
 /**
  * Advice for a range. DONTNEED, REMOVE, COLD and FREE are refused for locked memory.
  * Context: takes mmap_lock as the advice needs it; may sleep and allocate.
  * Return: 0; -EINVAL; -EACCES (REMOVE of what is not shared and writable); -ENOMEM (a hole in the range; the rest is advised,
- * but not by POPULATE); -EFAULT (POPULATE found no access, or SIGBUS).
+ * but not by POPULATE); -EFAULT (POPULATE found no access, or SIGBUS); -EAGAIN (COLLAPSE, now).
  * Fidelity: exact, madvise(2), for these; WILLNEED reads disk files at once instead of starting to.
  */
 int do_madvise(struct mm_struct *mm, u64 start, u64 len, enum ps_madvice advice);

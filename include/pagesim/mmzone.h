@@ -147,7 +147,33 @@ struct zone {
 	/** ZONE_* flags, atomic bits. */
 	unsigned long flags;
 	struct free_area free_area[PS_MAX_ORDER_LIMIT];
+
+	/* What compaction remembers (compaction.h); hints, read and written without a lock. */
+
+	/** By pageblock, as pageblock_types: 1: it gave nothing lately. */
+	u8 *pageblock_skip;
+	/** Where the next run begins: the migrate scanner without and with waiting, the free scanner. 0: at the ends. */
+	pfn_t compact_cached_migrate_pfn[2];
+	pfn_t compact_cached_free_pfn;
+	/** Requests passed over since the last failure; 1 << shift are. */
+	unsigned int compact_considered;
+	unsigned int compact_defer_shift;
+	/** The smallest order that failed. */
+	int compact_order_failed;
+	/** A run has gone through the zone: pageblock_skip may be cleared. */
+	bool compact_blockskip_flush;
 };
+
+/** A block of this order was had (`alloc_success`), or looks as if it could: compaction is worth it again. Fidelity: exact. */
+static inline void compaction_defer_reset(struct zone *zone, unsigned int order, bool alloc_success)
+{
+	if (alloc_success) {
+		zone->compact_considered = 0;
+		zone->compact_defer_shift = 0;
+	}
+	if ((int)order >= zone->compact_order_failed)
+		zone->compact_order_failed = (int)order + 1;
+}
 
 enum zone_flags {
 	ZONE_RECLAIM_ACTIVE, /* reclaim works here: keep per-CPU lists short */

@@ -105,6 +105,17 @@ static inline bool pcp_allowed_order(unsigned int order)
 	return order <= PAGE_ALLOC_COSTLY_ORDER || order == ps_pageblock_order();
 }
 
+/**
+ * Could an allocation be served from blocks of exactly this order: of its own type, or by taking a pageblock over?
+ * **Context:** none; a hint. Fidelity: exact, the question of __compact_finished().
+ */
+bool zone_can_serve(const struct zone *zone, unsigned int order, int migratetype);
+/**
+ * Why an allocation of this order would fail in the zone: towards 0 for want of memory, towards 1000 because it is scattered;
+ * -1000: it would not fail. **Context:** none; a hint. Fidelity: exact.
+ */
+int fragmentation_index(const struct zone *zone, unsigned int order);
+
 /** Give all per-CPU free pages of `zone` (NULL: of every zone) back to the zone. **Context:** pcp and zone locks. */
 void drain_all_pages(struct zone *zone);
 /** Those of the running CPU only. */

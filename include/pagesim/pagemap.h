@@ -113,6 +113,7 @@ long remove_mapping(struct address_space *mapping, struct page *page);
 #define FGP_NOWAIT   0x20  /* trylock; NULL if it fails */
 #define FGP_HEAD     0x80  /* the head of a compound page instead of the page at the index */
 #define FGP_ENTRY    0x100 /* return shadow values too */
+#define FGP_NESTED   0x200 /* another page's lock is held, in an order the caller vouches for */
 
 /**
  * The entry at @index: a page's head with a reference taken, a value entry, or NULL. The whole speculative protocol:

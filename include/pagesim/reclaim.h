@@ -16,7 +16,7 @@
  * A node's thread is made at its first wake-up, so a machine that is never short of memory has none.
  *
  * What Linux does differently (Fidelity: simplified):
- *   - no memory cgroups, no multi-generational LRU, no refault distances, no watermark boosting, no compaction;
+ *   - no memory cgroups, no multi-generational LRU, no refault distances, no watermark boosting;
  *   - no flusher threads: dirty file pages are written by kswapd alone, and only when it sees nothing else (6.1's own rule);
  *   - nobody is throttled (too many isolated pages, pages under writeback, pfmemalloc reserve);
  *   - 6.1 takes demoted pages out of nr_isolated_* twice (repaired in 6.12); here the counters stay true.

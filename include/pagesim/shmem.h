@@ -21,7 +21,7 @@ extern "C" {
 /** What the caller wants where nothing is. Fidelity: exact. */
 enum sgp_type {
 	SGP_READ,    /* NULL for a hole: do not exceed i_size, do not allocate */
-	SGP_NOALLOC, /* as READ, but a hole is an error */
+	SGP_NOALLOC, /* as READ, but a hole is an error; another page's lock may be held */
 	SGP_CACHE,   /* allocate, zeroed; not beyond i_size */
 	SGP_WRITE,   /* allocate; may exceed i_size; the caller fills it */
 	SGP_FALLOC,  /* as WRITE, page stays not uptodate */
@@ -54,6 +54,11 @@ int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum s
  */
 int shmem_add_to_page_cache(struct page *page, struct address_space *mapping, pgoff_t index, void *expected, gfp_t gfp);
 
+/** Registers the shrinker of huge pages that reach beyond the end of their file. Context: setup. */
+void shmem_sb_init(struct shmem_sb *sb, const char *name);
+void shmem_sb_destroy(struct shmem_sb *sb);
+/** The inode goes away: nothing of it is left to shrink. */
+void shmem_forget_shrinkable(struct inode *inode);
 /**
  * Takes the swap entry @value out of the index and frees its slot. Context: takes xa_lock. Return: false if it is not there
  * any more. Fidelity: exact.
@@ -65,13 +70,6 @@ u64 shmem_partial_swap_usage(struct address_space *mapping, pgoff_t start, pgoff
 int shmem_unuse(struct inode *inode, const struct ps_page_source *source);
 /** Reads what of @start..@end - 1 is in swap into the swap cache. Fidelity: exact, force_shm_swapin_readahead. */
 void shmem_swapin_readahead(struct inode *inode, pgoff_t start, pgoff_t end, swap_alloc_t alloc, void *arg);
-
-/**
- * Splits the huge pages that reach beyond the end of their tmpfs file, and gives back what lies there; the others stay, for
- * the next time. Context: may sleep. Return: pages split. Fidelity: exact, shmem_unused_huge_shrink; here the mount and the
- * shared anonymous memory have one list.
- */
-unsigned long shmem_unused_huge_shrink(struct ps_files *files);
 
 /** True for pages of this kind of file. */
 bool shmem_mapping(const struct address_space *mapping);

@@ -16,6 +16,8 @@ extern "C" {
 
 struct mm_struct;
 struct page;
+struct shrink_control;
+struct shrinker;
 
 /**
  * Splits the compound page that contains `page` into pieces of 2^order small pages each.
@@ -47,8 +49,13 @@ bool can_split_huge_page(struct page *page);
  * Fidelity: exact, split_huge_pages_pid(); the order is of 6.9.
  */
 unsigned long split_huge_pages_range(struct mm_struct *mm, u64 start, u64 end, unsigned int order);
-/** Splits up to nr pages of a node's deferred queue. Return: how many were split. Fidelity: exact, deferred_split_scan(). */
-unsigned long deferred_split_scan(nid_t nid, unsigned long nr);
+/** The shrinker of the deferred split queues: huge pages that lost some of their mappings (compound.h). */
+void register_deferred_split_shrinker(struct shrinker *shrinker);
+/**
+ * Splits up to sc->nr_to_scan pages of the deferred queue of a node; what cannot be split stays on it.
+ * Context: may sleep. Return: how many were split; SHRINK_STOP if none was and none is left. Fidelity: exact.
+ */
+unsigned long deferred_split_scan(struct shrinker *shrinker, struct shrink_control *sc);
 
 #ifdef __cplusplus
 }

@@ -143,7 +143,7 @@ extern "C" {
 	X(PAGEOUTRUN, pageoutrun, 0)                                                                        \
 	X(PGROTATED, pgrotated, 0)                                                                          \
 	X(DROP_PAGECACHE, drop_pagecache, 0)                                                                \
-	X(DROP_SLAB, drop_slab, PS_VMSTAT_UNMOVED)                                                          \
+	X(DROP_SLAB, drop_slab, 0)                                                                          \
 	X(OOM_KILL, oom_kill, PS_VMSTAT_UNMOVED)                                                            \
 	X(NUMA_PTE_UPDATES, numa_pte_updates, PS_VMSTAT_WATCHED)                                            \
 	X(NUMA_HUGE_PTE_UPDATES, numa_huge_pte_updates, PS_VMSTAT_WATCHED)                                  \
@@ -155,9 +155,9 @@ extern "C" {
 	X(THP_MIGRATION_SUCCESS, thp_migration_success, PS_VMSTAT_WATCHED)                                  \
 	X(THP_MIGRATION_FAIL, thp_migration_fail, PS_VMSTAT_WATCHED)                                        \
 	X(THP_MIGRATION_SPLIT, thp_migration_split, PS_VMSTAT_WATCHED)                                      \
-	X(COMPACTMIGRATE_SCANNED, compact_migrate_scanned, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)           \
-	X(COMPACTFREE_SCANNED, compact_free_scanned, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                 \
-	X(COMPACTISOLATED, compact_isolated, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                         \
+	X(COMPACTMIGRATE_SCANNED, compact_migrate_scanned, PS_VMSTAT_WATCHED)                               \
+	X(COMPACTFREE_SCANNED, compact_free_scanned, PS_VMSTAT_WATCHED)                                     \
+	X(COMPACTISOLATED, compact_isolated, PS_VMSTAT_WATCHED)                                             \
 	X(COMPACTSTALL, compact_stall, PS_VMSTAT_WATCHED)                                                   \
 	X(COMPACTFAIL, compact_fail, PS_VMSTAT_WATCHED)                                                     \
 	X(COMPACTSUCCESS, compact_success, PS_VMSTAT_WATCHED)                                               \
@@ -174,8 +174,8 @@ extern "C" {
 	X(THP_FAULT_ALLOC, thp_fault_alloc, PS_VMSTAT_WATCHED)                                              \
 	X(THP_FAULT_FALLBACK, thp_fault_fallback, PS_VMSTAT_WATCHED)                                        \
 	X(THP_FAULT_FALLBACK_CHARGE, thp_fault_fallback_charge, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)      \
-	X(THP_COLLAPSE_ALLOC, thp_collapse_alloc, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                    \
-	X(THP_COLLAPSE_ALLOC_FAILED, thp_collapse_alloc_failed, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)      \
+	X(THP_COLLAPSE_ALLOC, thp_collapse_alloc, PS_VMSTAT_WATCHED)                                        \
+	X(THP_COLLAPSE_ALLOC_FAILED, thp_collapse_alloc_failed, PS_VMSTAT_WATCHED)                          \
 	X(THP_FILE_ALLOC, thp_file_alloc, PS_VMSTAT_WATCHED)                                                \
 	X(THP_FILE_FALLBACK, thp_file_fallback, PS_VMSTAT_WATCHED)                                          \
 	X(THP_FILE_FALLBACK_CHARGE, thp_file_fallback_charge, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)        \
@@ -184,9 +184,9 @@ extern "C" {
 	X(THP_SPLIT_PAGE_FAILED, thp_split_page_failed, PS_VMSTAT_WATCHED)                                  \
 	X(THP_DEFERRED_SPLIT_PAGE, thp_deferred_split_page, PS_VMSTAT_WATCHED)                              \
 	X(THP_SPLIT_PMD, thp_split_pmd, PS_VMSTAT_WATCHED)                                                  \
-	X(THP_SCAN_EXCEED_NONE_PTE, thp_scan_exceed_none_pte, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)        \
-	X(THP_SCAN_EXCEED_SWAP_PTE, thp_scan_exceed_swap_pte, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)        \
-	X(THP_SCAN_EXCEED_SHARED_PTE, thp_scan_exceed_share_pte, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)     \
+	X(THP_SCAN_EXCEED_NONE_PTE, thp_scan_exceed_none_pte, PS_VMSTAT_WATCHED)                            \
+	X(THP_SCAN_EXCEED_SWAP_PTE, thp_scan_exceed_swap_pte, PS_VMSTAT_WATCHED)                            \
+	X(THP_SCAN_EXCEED_SHARED_PTE, thp_scan_exceed_share_pte, PS_VMSTAT_WATCHED)                         \
 	X(THP_SPLIT_PUD, thp_split_pud, PS_VMSTAT_WATCHED | PS_VMSTAT_UNMOVED)                              \
 	X(THP_ZERO_PAGE_ALLOC, thp_zero_page_alloc, PS_VMSTAT_WATCHED)                                      \
 	X(THP_ZERO_PAGE_ALLOC_FAILED, thp_zero_page_alloc_failed, PS_VMSTAT_WATCHED)                        \

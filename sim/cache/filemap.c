@@ -315,6 +315,8 @@ repeat:
 				put_page(page);
 				return NULL;
 			}
+		} else if (fgp_flags & FGP_NESTED) {
+			lock_page_nested(page);
 		} else {
 			lock_page(page);
 		}

@@ -46,10 +46,11 @@ int ps_files_init(struct ps_machine *machine)
 	files->machine = machine;
 	spin_lock_init(&files->lock, LEAF_LOCK);
 	INIT_LIST_HEAD(&files->inodes);
-	INIT_LIST_HEAD(&files->sticking_out);
 	for (size_t i = 0; i < ARRAY_SIZE(files->names); i++)
 		INIT_LIST_HEAD(&files->names[i]);
 	disk_init(&files->disk, machine);
+	shmem_sb_init(&files->tmpfs, "sb-tmpfs:/t");
+	shmem_sb_init(&files->anon, "sb-tmpfs:shm");
 	machine->files = files;
 	return 0;
 }
@@ -90,7 +91,7 @@ static struct inode *inode_new(struct ps_files *files, enum ps_file_kind kind)
 	init_rwsem(&inode->i_rwsem, INODE_RWSEM);
 	INIT_LIST_HEAD(&inode->i_list);
 	INIT_LIST_HEAD(&inode->i_hash);
-	INIT_LIST_HEAD(&inode->i_shrink);
+	INIT_LIST_HEAD(&inode->shrinklist);
 	xa_init(&inode->i_blocks);
 	address_space_init(&inode->i_data, inode, kind == PS_FILE_DISK ? &disk_aops : &shmem_aops);
 	return inode;
@@ -108,9 +109,10 @@ static void evict(struct inode *inode)
 
 	spin_lock(&files->lock);
 	list_del_init(&inode->i_list);
-	list_del_init(&inode->i_shrink);
 	spin_unlock(&files->lock);
 	truncate_inode_pages_final(inode->i_mapping);
+	if (inode->kind == PS_FILE_TMPFS)
+		shmem_forget_shrinkable(inode);
 	disk_forget(inode, 0, (pgoff_t)-1);
 	if (files->hooks.inode_free)
 		files->hooks.inode_free(inode);
@@ -237,6 +239,8 @@ void ps_files_destroy(struct ps_machine *machine)
 	if (!files)
 		return;
 	disk_complete(&files->disk, NULL, 0);
+	shmem_sb_destroy(&files->tmpfs);
+	shmem_sb_destroy(&files->anon);
 	while (!list_empty(&files->inodes)) {
 		struct inode *inode = list_first_entry(&files->inodes, struct inode, i_list);
 

@@ -21,11 +21,12 @@
  * The size is looked at twice: before anything, and after the page was added, because truncation may have come between;
  * who adds a page beyond the end takes it out again.
  *
- * A huge page of which more than one small page lies beyond the end of the file is memory that nobody can use: its file is
- * remembered, and when caches are dropped the page at its end is split (shmem_unused_huge_shrink).
+ * Files whose last huge page reached beyond their end when it was made are on a list; a shrinker splits those pages, and what
+ * lies beyond the end goes.
  *
  * What Linux does differently: there is no quota of blocks, no seal, no userfaultfd, and no list of the files that have
- * something in swap: swapoff asks all of them. Memory pressure alone does not split what sticks out.
+ * something in swap: swapoff asks all of them. The shrinker's objects share its calls with the file system's cached names
+ * and inodes, which are not modelled.
  */
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
@@ -226,7 +227,11 @@ static int shmem_swapin_page(struct inode *inode, pgoff_t index, swp_entry_t ent
 			goto out;
 		}
 	}
-	lock_page(page);
+	/* As for a page of the cache: who collapses the file holds the lock of the page that takes this one's place. */
+	if (sgp == SGP_NOALLOC)
+		lock_page_nested(page);
+	else
+		lock_page(page);
 	err = -EEXIST;
 	if (!PageSwapCache(page) || page_swap_entry(page).val != entry.val ||
 	    xa_load(&mapping->i_pages, index) != value)
@@ -354,76 +359,151 @@ static struct page *shmem_alloc_page(struct inode *inode, pgoff_t index, unsigne
 	return page;
 }
 
-static void note_sticking_out(struct inode *inode)
-{
-	struct ps_files *files = inode->files;
+/* ---- huge pages that reach beyond the end of their file ---- */
 
-	spin_lock(&files->lock);
-	if (list_empty(&inode->i_shrink))
-		list_add_tail(&inode->i_shrink, &files->sticking_out);
-	spin_unlock(&files->lock);
+static struct shmem_sb *shmem_sb_of(struct inode *inode)
+{
+	return inode->anon ? &inode->files->anon : &inode->files->tmpfs;
 }
 
-/* Splits the page at the end of the file. Return: false to try again later. */
-static bool split_at_end(struct inode *inode, unsigned long *split)
+/* Context: the page was just added, and is locked. */
+static void note_shrinkable(struct inode *inode, struct page *page)
 {
-	const pgoff_t end = i_size_read(inode) >> PAGE_SHIFT;
-	struct page *page = find_get_page(inode->i_mapping, end & ~((pgoff_t)HPAGE_PMD_NR - 1));
-	int error;
+	struct shmem_sb *sb = shmem_sb_of(inode);
+
+	if (!PageHead(page) || i_size_pages(inode) >= page->index + compound_nr(page) - 1)
+		return;
+	spin_lock(&sb->shrinklist_lock);
+	if (list_empty(&inode->shrinklist)) {
+		list_add_tail(&inode->shrinklist, &sb->shrinklist);
+		WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len + 1);
+	}
+	spin_unlock(&sb->shrinklist_lock);
+}
+
+void shmem_forget_shrinkable(struct inode *inode)
+{
+	struct shmem_sb *sb = shmem_sb_of(inode);
+
+	spin_lock(&sb->shrinklist_lock);
+	if (!list_empty(&inode->shrinklist)) {
+		list_del_init(&inode->shrinklist);
+		WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len - 1);
+	}
+	spin_unlock(&sb->shrinklist_lock);
+}
+
+/*
+ * Takes up to nr inodes off the list, each with a reference: those with something to gain to `list`, the others to `done`.
+ */
+static void take_shrinkable(struct shmem_sb *sb, unsigned long nr, struct list_head *list, struct list_head *done)
+{
+	struct inode *inode, *next;
+
+	spin_lock(&sb->shrinklist_lock);
+	list_for_each_entry_safe(inode, next, &sb->shrinklist, shrinklist) {
+		if (!atomic_inc_not_zero(&inode->i_count))
+			list_del_init(&inode->shrinklist); /* about to be evicted */
+		else
+			list_move(&inode->shrinklist, i_size_pages(inode) % HPAGE_PMD_NR ? list : done);
+		WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len - 1);
+		if (!--nr)
+			break;
+	}
+	spin_unlock(&sb->shrinklist_lock);
+}
+
+/* Splits the huge page across the inode's end. Return: 0; -ENOENT: there is none; -EAGAIN: not now. */
+static int split_last_page(struct inode *inode)
+{
+	const struct ps_cache_hooks *hooks = &inode->files->hooks;
+	pgoff_t index = i_size_read(inode) >> PAGE_SHIFT >> HPAGE_PMD_ORDER << HPAGE_PMD_ORDER;
+	struct page *page = pagecache_get_page(inode->i_mapping, index, FGP_HEAD, 0, NULL);
+	int error = -ENOENT;
 
 	if (!page)
-		return true;
-	if (!PageTransHuge(page)) {
-		put_page(page);
-		return true;
+		return error;
+	if (PageHead(page)) {
+		/* Whoever reclaims may hold any lock: it does not wait for this one. */
+		error = -EAGAIN;
+		if (trylock_page(page)) {
+			if (hooks->split_page && !hooks->split_page(page))
+				error = 0;
+			unlock_page(page);
+		}
 	}
-	if (!trylock_page(page)) {
-		put_page(page);
-		return false;
-	}
-	error = inode->files->hooks.split_page ? inode->files->hooks.split_page(page) : -EBUSY;
-	unlock_page(page);
 	put_page(page);
-	*split += !error;
-	return !error;
+	return error;
 }
 
-unsigned long shmem_unused_huge_shrink(struct ps_files *files)
+/* Looks at up to nr files. Return: huge pages split, or SHRINK_STOP. Fidelity: exact, shmem_unused_huge_shrink(). */
+static unsigned long shmem_unused_huge_shrink(struct shmem_sb *sb, unsigned long nr)
 {
-	const u64 huge_mask = ((u64)HPAGE_PMD_NR << PAGE_SHIFT) - 1;
-	struct list_head list;
 	struct inode *inode, *next;
 	unsigned long split = 0;
+	LIST_HEAD(list);
+	LIST_HEAD(done);
 
-	INIT_LIST_HEAD(&list);
-	spin_lock(&files->lock);
-	list_for_each_entry_safe(inode, next, &files->sticking_out, i_shrink) {
-		u64 size = i_size_read(inode);
-
-		/* Dying, or nothing sticks out any more. */
-		if (((size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1)) == ((size + huge_mask) & ~huge_mask) ||
-		    !atomic_inc_not_zero(&inode->i_count))
-			list_del_init(&inode->i_shrink);
-		else
-			list_move(&inode->i_shrink, &list);
-	}
-	while (!list_empty(&list)) {
-		bool done;
-
-		inode = list_first_entry(&list, struct inode, i_shrink);
-		spin_unlock(&files->lock);
-		done = split_at_end(inode, &split);
-		spin_lock(&files->lock);
-		if (done)
-			list_del_init(&inode->i_shrink);
-		else
-			list_move(&inode->i_shrink, &files->sticking_out);
-		spin_unlock(&files->lock);
+	if (list_empty(&sb->shrinklist))
+		return SHRINK_STOP;
+	take_shrinkable(sb, nr, &list, &done);
+	list_for_each_entry_safe(inode, next, &done, shrinklist) {
+		list_del_init(&inode->shrinklist);
 		iput(inode);
-		spin_lock(&files->lock);
 	}
-	spin_unlock(&files->lock);
+	list_for_each_entry_safe(inode, next, &list, shrinklist) {
+		int error = split_last_page(inode);
+
+		split += !error;
+		if (error == -EAGAIN) {
+			/* Back before the reference goes: the inode must not die on our list. */
+			spin_lock(&sb->shrinklist_lock);
+			list_move(&inode->shrinklist, &sb->shrinklist);
+			WRITE_ONCE(sb->shrinklist_len, sb->shrinklist_len + 1);
+			spin_unlock(&sb->shrinklist_lock);
+		} else {
+			list_del_init(&inode->shrinklist);
+		}
+		iput(inode);
+	}
 	return split;
+}
+
+static unsigned long shmem_sb_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	(void)sc;
+	return READ_ONCE(container_of(shrinker, struct shmem_sb, shrinker)->shrinklist_len);
+}
+
+/* As the file system's: its share of the objects asked for, and one more. */
+static unsigned long shmem_sb_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct shmem_sb *sb = container_of(shrinker, struct shmem_sb, shrinker);
+	unsigned long objects = READ_ONCE(sb->shrinklist_len), ret = 0;
+
+	if (!(sc->gfp_mask & __GFP_FS))
+		return SHRINK_STOP;
+	objects = sc->nr_to_scan * objects / (objects + 1);
+	if (objects)
+		ret = shmem_unused_huge_shrink(sb, objects + 1);
+	return ret == SHRINK_STOP ? 0 : ret;
+}
+
+void shmem_sb_init(struct shmem_sb *sb, const char *name)
+{
+	spin_lock_init(&sb->shrinklist_lock, LEAF_LOCK);
+	INIT_LIST_HEAD(&sb->shrinklist);
+	sb->shrinker.count_objects = shmem_sb_count;
+	sb->shrinker.scan_objects = shmem_sb_scan;
+	sb->shrinker.seeks = DEFAULT_SEEKS;
+	sb->shrinker.batch = 1024;
+	sb->shrinker.flags = SHRINKER_NUMA_AWARE;
+	register_shrinker(&sb->shrinker, name);
+}
+
+void shmem_sb_destroy(struct shmem_sb *sb)
+{
+	unregister_shrinker(&sb->shrinker);
 }
 
 int shmem_get_page(struct inode *inode, pgoff_t index, enum sgp_type sgp, enum shmem_huge_hint hint,
@@ -440,7 +520,9 @@ repeat:
 	added = false;
 	if (sgp <= SGP_CACHE && index >= i_size_pages(inode))
 		return -EINVAL;
-	page = pagecache_get_page(mapping, index, FGP_LOCK | FGP_HEAD | FGP_ENTRY, 0, NULL);
+	/* Who only wants what is there may be collapsing the file, and holds the lock of the page that takes its place. */
+	page = pagecache_get_page(mapping, index,
+				  FGP_LOCK | FGP_HEAD | FGP_ENTRY | (sgp == SGP_NOALLOC ? FGP_NESTED : 0), 0, NULL);
 	if (xa_is_value(page)) {
 		err = shmem_swapin_page(inode, index, radix_to_swp_entry(page), sgp, source, ret_page);
 		if (err == -EEXIST)
@@ -487,8 +569,7 @@ repeat:
 	}
 	lru_cache_add(page);
 	added = true;
-	if (compound_nr(page) > 1 && i_size_pages(inode) < first + compound_nr(page) - 1)
-		note_sticking_out(inode);
+	note_shrinkable(inode, page);
 	/* Fresh pages of fallocate stay not uptodate: undo can tell them. */
 	if (sgp == SGP_FALLOC)
 		sgp = SGP_WRITE;

@@ -77,12 +77,15 @@ int ps_engines_init(struct ps_machine *machine)
 		machine->files->hooks.split_page = hook_split_page;
 	if (machine->faults)
 		machine->faults->migrate_movable = check_and_migrate_movable_pages;
+	register_deferred_split_shrinker(&machine->engines->deferred_split_shrinker);
 	return 0;
 }
 
 void ps_engines_destroy(struct ps_machine *machine)
 {
 	ps_balloon_destroy(machine);
+	if (machine->engines)
+		unregister_shrinker(&machine->engines->deferred_split_shrinker);
 	ps_free(machine->engines);
 	machine->engines = NULL;
 }

@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include <pagesim/alloc.h>
+#include <pagesim/compaction.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
 #include <pagesim/machine.h>
@@ -145,6 +146,8 @@ static void kswapd_try_to_sleep(struct ps_kswapd *k, unsigned int reclaim_order,
 
 	prepare_to_wait(&k->wait, &wait, TASK_INTERRUPTIBLE);
 	if (prepare_kswapd_sleep(k, reclaim_order, highest_zoneidx)) {
+		/* Much has changed since pageblocks were found to give nothing. */
+		reset_isolation_suitable(k->pgdat);
 		woken = ps_schedule_until(ps_now() + KSWAPD_NAP_NS);
 		if (woken) {
 			/* It did not see the last request through. */
@@ -362,9 +365,25 @@ static bool out_of_memory(const struct ps_alloc_context *ac)
 	return false;
 }
 
+/* For a task that allocates: what it needs to move pages must not make it reclaim or compact again. */
+static enum compact_result direct_compact(const struct ps_alloc_context *ac, int attempt)
+{
+	static const enum compact_priority priorities[] = { COMPACT_PRIO_ASYNC, COMPACT_PRIO_SYNC_LIGHT,
+							    COMPACT_PRIO_SYNC_FULL };
+	enum compact_result result;
+
+	if (current->flags & PF_MEMALLOC)
+		return COMPACT_SKIPPED;
+	current->flags |= PF_MEMALLOC;
+	result = try_to_compact_pages(ac, priorities[ps_min(attempt, 2)]);
+	current->flags &= ~PF_MEMALLOC;
+	return result;
+}
+
 static const struct ps_reclaim_ops reclaim_ops = {
 	.wake_kswapd = wake_kswapd,
 	.direct_reclaim = direct_reclaim,
+	.direct_compact = direct_compact,
 	.can_reclaim_anon = can_reclaim_anon_pages,
 	.out_of_memory = out_of_memory,
 };

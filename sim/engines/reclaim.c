@@ -13,7 +13,7 @@
  *              all: unmap; anonymous pages leave swap entries, lazily freed ones nothing
  *              dirty: write it; a file page only if that is kswapd's turn
  *              freeze the references at the cache's and ours, take it out of its cache: it is free
- *    3. give up other things: huge pages waiting to be split, the huge zero page (shrink_slab)
+ *    3. give up what is on no list: the shrinkers' part (shrink_slab)
  *
  * A page off its list belongs to who took it: PG_lru is clear, page->lru is his, one reference is his.
  *
@@ -42,14 +42,13 @@
 #include <pagesim/pagemap.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/split.h>
 #include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/writeback.h>
 
 #include "engines/vmscan.h"
-
-#define SHRINK_BATCH 128ul
 
 static void charge_reclaim(ps_ns_t ns)
 {
@@ -839,51 +838,6 @@ static void shrink_lruvec(struct lruvec *lruvec, struct scan_control *sc)
 	age_active_anon(lruvec->pgdat, sc);
 }
 
-/* ---- things that are on no list */
-
-static unsigned long shrinker_count(enum shrinker which, nid_t nid)
-{
-	struct ps_machine *machine = this_machine();
-
-	if (which == SHRINKER_DEFERRED_SPLIT)
-		return READ_ONCE(NODE_DATA(nid)->deferred_split_queue.split_queue_len);
-	return machine->faults->huge_zero_page && !machine->faults->huge_zero_users ? HPAGE_PMD_NR : 0;
-}
-
-/* Context: may sleep. */
-static void shrink_slab(struct pglist_data *pgdat, int priority)
-{
-	struct ps_kswapd *node = node_kswapd(pgdat);
-	int which;
-
-	for (which = 0; which < NR_SHRINKERS; which++) {
-		unsigned long freeable = shrinker_count((enum shrinker)which, pgdat->node_id);
-		unsigned long put_off, delta, total, scanned = 0;
-
-		if (!freeable)
-			continue;
-		/* Taken, so that two who shrink at a time do not both do the work put off. */
-		put_off = (unsigned long)atomic_long_xchg(&node->deferred[which], 0);
-		/* Twice the share that is scanned of the lists: these are cheap to make again. */
-		delta = (freeable >> priority) * 2;
-		total = ps_min((put_off >> priority) + delta, 2 * freeable);
-		while (total >= SHRINK_BATCH || total >= freeable) {
-			unsigned long portion = ps_min(SHRINK_BATCH, total);
-
-			if (which == SHRINKER_DEFERRED_SPLIT)
-				deferred_split_scan(pgdat->node_id, portion);
-			else
-				shrink_huge_zero_page(this_machine());
-			count_vm_events(SLABS_SCANNED, (long)portion);
-			scanned += portion;
-			total -= portion;
-			cond_resched();
-		}
-		put_off = put_off + delta > scanned ? put_off + delta - scanned : 0;
-		atomic_long_add((long)ps_min(put_off, 2 * freeable), &node->deferred[which]);
-	}
-}
-
 /* ---- a node */
 
 /* For a large block: go on until there is enough around it to compact? */
@@ -924,7 +878,7 @@ void shrink_node(struct pglist_data *pgdat, struct scan_control *sc)
 		memset(&sc->nr, 0, sizeof(sc->nr));
 		prepare_scan_count(pgdat, sc);
 		shrink_lruvec(node_lruvec(pgdat), sc);
-		shrink_slab(pgdat, sc->priority);
+		shrink_slab(sc->gfp, pgdat->node_id, sc->priority);
 		reclaimable |= sc->nr_reclaimed > before;
 		if (current_is_kswapd()) {
 			if (sc->nr.writeback && sc->nr.writeback == sc->nr.taken)

@@ -45,6 +45,7 @@
 #include <pagesim/pagemap.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 #include <pagesim/xarray.h>
@@ -294,11 +295,18 @@ unsigned long split_huge_pages_range(struct mm_struct *mm, u64 start, u64 end, u
 	return split;
 }
 
-unsigned long deferred_split_scan(nid_t nid, unsigned long nr)
+static unsigned long deferred_split_count(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	struct deferred_split *queue = &NODE_DATA(nid)->deferred_split_queue;
+	(void)shrinker;
+	return READ_ONCE(NODE_DATA(sc->nid)->deferred_split_queue.split_queue_len);
+}
+
+unsigned long deferred_split_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct deferred_split *queue = &NODE_DATA(sc->nid)->deferred_split_queue;
 	struct list_head *pos, *next;
 	unsigned long split = 0;
+	bool left;
 	LIST_HEAD(list);
 
 	/* Take pages off the queue with a reference, so that they live without its lock. */
@@ -314,7 +322,7 @@ unsigned long deferred_split_scan(nid_t nid, unsigned long nr)
 			list_del_init(page_deferred_list(page));
 			queue->split_queue_len--;
 		}
-		if (!--nr)
+		if (!--sc->nr_to_scan)
 			break;
 	}
 	spin_unlock(&queue->split_queue_lock);
@@ -331,6 +339,16 @@ unsigned long deferred_split_scan(nid_t nid, unsigned long nr)
 	}
 	spin_lock(&queue->split_queue_lock);
 	list_splice_tail(&list, &queue->split_queue);
+	left = !list_empty(&queue->split_queue);
 	spin_unlock(&queue->split_queue_lock);
-	return split;
+	return split || left ? split : SHRINK_STOP;
+}
+
+void register_deferred_split_shrinker(struct shrinker *shrinker)
+{
+	shrinker->count_objects = deferred_split_count;
+	shrinker->scan_objects = deferred_split_scan;
+	shrinker->seeks = DEFAULT_SEEKS;
+	shrinker->flags = SHRINKER_NUMA_AWARE;
+	register_shrinker(shrinker, "thp-deferred_split");
 }

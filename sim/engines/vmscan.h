@@ -11,13 +11,6 @@
 #include <pagesim/reclaim.h>
 #include <pagesim/wait.h>
 
-/* Things that are not on the LRU lists and can be given up. */
-enum shrinker {
-	SHRINKER_DEFERRED_SPLIT, /* queued huge pages */
-	SHRINKER_HUGE_ZERO,      /* the huge zero page */
-	NR_SHRINKERS,
-};
-
 /*
  * A node's reclaim: pgdat->reclaim_private. What has no lock is a hint, read and written (READ_ONCE, WRITE_ONCE) by kswapd and
  * by who wakes it.
@@ -33,7 +26,6 @@ struct ps_kswapd {
 	bool dirty;            /* it met nothing but dirty pages: it may write (PGDAT_DIRTY) */
 	bool writeback;        /* it met nothing but pages under writeback (PGDAT_WRITEBACK) */
 	unsigned long cost[2]; /* writing of anonymous and file pages, decaying; lru_lock */
-	atomic_long_t deferred[NR_SHRINKERS]; /* work put off by earlier scans */
 };
 
 /* One round of reclaim: what is wanted, what may be done for it, what came of it. */

@@ -61,9 +61,18 @@ static void cache_inode_free(struct inode *inode)
 
 int ps_faults_init(struct ps_machine *machine)
 {
+	unsigned int huge = 1U << machine->pt_bits;
+
 	machine->faults = ps_zalloc(sizeof(*machine->faults));
 	if (!machine->faults)
 		return -ENOMEM;
+	machine->faults->khugepaged.max_ptes_none = huge - 1;
+	machine->faults->khugepaged.max_ptes_swap = huge / 8;
+	machine->faults->khugepaged.max_ptes_shared = huge / 2;
+	machine->faults->huge_zero_shrinker.count_objects = shrink_huge_zero_page_count;
+	machine->faults->huge_zero_shrinker.scan_objects = shrink_huge_zero_page_scan;
+	machine->faults->huge_zero_shrinker.seeks = DEFAULT_SEEKS;
+	register_shrinker(&machine->faults->huge_zero_shrinker, "thp-zero");
 	if (machine->files) {
 		machine->files->hooks.unmap_mapping_pages = unmap_mapping_pages;
 		machine->files->hooks.unmap_mapping_page = unmap_mapping_page;
@@ -77,6 +86,7 @@ void ps_faults_destroy(struct ps_machine *machine)
 {
 	if (!machine->faults)
 		return;
+	unregister_shrinker(&machine->faults->huge_zero_shrinker);
 	shrink_huge_zero_page(machine);
 	ps_free(machine->faults);
 	machine->faults = NULL;
@@ -419,8 +429,7 @@ static vm_fault_t __do_fault(struct vm_fault *vmf)
 	return 0;
 }
 
-/* Maps a huge page of the cache whole, if it fits. */
-static vm_fault_t do_set_pmd(struct vm_fault *vmf, struct page *page)
+vm_fault_t do_set_pmd(struct vm_fault *vmf, struct page *page)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct mm_struct *mm = vma->vm_mm;
@@ -444,7 +453,6 @@ static vm_fault_t do_set_pmd(struct vm_fault *vmf, struct page *page)
 		page_add_file_rmap(page, vma, true);
 		set_pmd_at(vmf->pmd, entry);
 		count_vm_event(THP_FILE_MAPPED);
-		fault_count(PS_FAULT_THP);
 		ret = 0;
 	}
 	spin_unlock(ptl);
@@ -463,6 +471,8 @@ static vm_fault_t finish_fault(struct vm_fault *vmf, struct page *page, bool pri
 	if (pmd_none(pmdp_get(vmf->pmd))) {
 		if (!private_copy && PageTransCompound(page)) {
 			ret = do_set_pmd(vmf, page);
+			if (!ret)
+				fault_count(PS_FAULT_THP);
 			if (ret != VM_FAULT_FALLBACK)
 				return ret;
 			ret = VM_FAULT_NOPAGE;
@@ -715,7 +725,7 @@ static vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, u64 addr, unsign
 	if (!vmf.pmd)
 		return VM_FAULT_OOM;
 	pmd = pmdp_get(vmf.pmd);
-	if (pmd_none(pmd) && vma_is_anonymous(vma) && hugepage_vma_check(vma, true)) {
+	if (pmd_none(pmd) && vma_is_anonymous(vma) && hugepage_vma_check(vma, true, true)) {
 		ret = do_huge_pmd_anonymous_page(&vmf);
 		if (!(ret & VM_FAULT_FALLBACK))
 			return ret;

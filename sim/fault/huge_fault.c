@@ -6,9 +6,11 @@
  */
 #include <pagesim/fault.h>
 
+#include <pagesim/address_space.h>
 #include <pagesim/bug.h>
 #include <pagesim/compound.h>
 #include <pagesim/contents.h>
+#include <pagesim/inode.h>
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
 #include <pagesim/mempolicy.h>
@@ -18,6 +20,7 @@
 #include <pagesim/page_ref.h>
 #include <pagesim/rmap.h>
 #include <pagesim/runtime.h>
+#include <pagesim/shmem.h>
 #include <pagesim/swap_cache.h>
 #include <pagesim/vmstat.h>
 
@@ -34,7 +37,17 @@ bool transhuge_vma_suitable(const struct vm_area_struct *vma, u64 addr)
 	return haddr >= vma->vm_start && haddr + pmd_size(pt) <= vma->vm_end;
 }
 
-bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault)
+/* shmem_is_huge() of a mapping; @force: as if the mount said so. */
+static bool shmem_vma_huge(const struct vm_area_struct *vma, bool force)
+{
+	const struct inode *inode = vma->vm_mapping->host;
+
+	if (force)
+		return inode->files->shmem_enabled != SHMEM_HUGE_DENY;
+	return shmem_is_huge(inode, vma->vm_pgoff, vma->vm_flags & VM_HUGEPAGE ? SHMEM_HINT_HUGEPAGE : SHMEM_HINT_NONE);
+}
+
+bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault, bool enforce_sysfs)
 {
 	struct ps_faults *faults = this_machine()->faults;
 
@@ -42,9 +55,16 @@ bool hugepage_vma_check(const struct vm_area_struct *vma, bool in_fault)
 		return false;
 	if (!in_fault && !transhuge_vma_suitable(vma, vma->vm_end - pmd_size(&vma->vm_mm->pt)))
 		return false;
-	if (faults->thp_enabled == THP_NEVER)
+	/* What shared memory may do, its own settings say. */
+	if (!in_fault && vma->vm_mapping && shmem_mapping(vma->vm_mapping))
+		return shmem_vma_huge(vma, !enforce_sysfs);
+	if (enforce_sysfs &&
+	    (faults->thp_enabled == THP_NEVER || (faults->thp_enabled != THP_ALWAYS && !(vma->vm_flags & VM_HUGEPAGE))))
 		return false;
-	return faults->thp_enabled == THP_ALWAYS || (vma->vm_flags & VM_HUGEPAGE);
+	if (!vma_is_anonymous(vma))
+		return false;
+	/* Never faulted into: there is nothing to collapse. */
+	return vma->anon_vma || in_fault;
 }
 
 /* How hard to try for a huge page, by /sys/kernel/mm/transparent_hugepage/defrag. */
@@ -114,6 +134,21 @@ unsigned long shrink_huge_zero_page(struct ps_machine *machine)
 	faults->huge_zero_page = NULL;
 	__free_pages(page, machine->pt_bits);
 	return 1UL << machine->pt_bits;
+}
+
+unsigned long shrink_huge_zero_page_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	const struct ps_faults *faults = container_of(shrinker, struct ps_faults, huge_zero_shrinker);
+
+	(void)sc;
+	return faults->huge_zero_page && !faults->huge_zero_users ? HPAGE_PMD_NR : 0;
+}
+
+unsigned long shrink_huge_zero_page_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	(void)shrinker;
+	(void)sc;
+	return shrink_huge_zero_page(this_machine());
 }
 
 static vm_fault_t map_huge_zero(struct vm_fault *vmf)

@@ -6,6 +6,7 @@
 #include <pagesim/mmap.h>
 
 #include <pagesim/address_space.h>
+#include <pagesim/collapse.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
 #include <pagesim/machine.h>
@@ -105,6 +106,8 @@ static int advise_vma(struct vm_area_struct *vma, u64 start, u64 end, enum ps_ma
 		return madvise_lru(vma, start, end, advice == PS_MADV_FREE ? LRU_ADVICE_FREE : LRU_ADVICE_COLD);
 	case PS_MADV_PAGEOUT:
 		return madvise_lru(vma, start, end, LRU_ADVICE_PAGEOUT);
+	case PS_MADV_COLLAPSE:
+		return madvise_collapse(vma, start, end);
 	case PS_MADV_POPULATE_READ:
 	case PS_MADV_POPULATE_WRITE:
 		return populate(mm, start, end, advice == PS_MADV_POPULATE_WRITE);

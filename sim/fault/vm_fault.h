@@ -30,6 +30,11 @@ vm_fault_t handle_mm_fault_until_present(struct vm_area_struct *vma, u64 addr, u
 /** Is the address mapped such that an access needs no fault? */
 bool mapped_for(const struct vm_area_struct *vma, u64 addr, unsigned int flags);
 
+/**
+ * Maps a huge page of the cache whole, if it fits; the caller's reference becomes the mapping's.
+ * Return: 0; VM_FAULT_FALLBACK: small entries must do. Context: the page is locked and referenced.
+ */
+vm_fault_t do_set_pmd(struct vm_fault *vmf, struct page *page);
 /** A page of the VMA's policy for a user address. Return: referenced once, NULL out of memory. */
 struct page *alloc_user_page(struct vm_area_struct *vma, u64 addr);
 /** A write to a present entry that does not let it be written. Context: vmf->ptl held; released. */
@@ -50,5 +55,8 @@ void huge_pmd_set_accessed(struct vm_fault *vmf);
 /** Takes / drops the address space's use of the huge zero page. Return: it, or NULL out of memory. */
 struct page *mm_get_huge_zero_page(struct mm_struct *mm);
 void mm_put_huge_zero_page(struct mm_struct *mm);
+/** Its shrinker. Fidelity: exact, shrink_huge_zero_page_count() and _scan(). */
+unsigned long shrink_huge_zero_page_count(struct shrinker *shrinker, struct shrink_control *sc);
+unsigned long shrink_huge_zero_page_scan(struct shrinker *shrinker, struct shrink_control *sc);
 
 #endif

@@ -321,6 +321,44 @@ static int find_suitable_fallback(const struct free_area *area, unsigned int ord
 	return -1;
 }
 
+bool zone_can_serve(const struct zone *zone, unsigned int order, int migratetype)
+{
+	const struct free_area *area = &zone->free_area[order];
+	int i;
+
+	if (ps_glance(area->free_list[migratetype].next) != &area->free_list[migratetype])
+		return true;
+	if (!ps_glance(area->nr_free) || !can_steal_fallback(order, migratetype))
+		return false;
+	for (i = 0; i < MIGRATE_PCPTYPES - 1; i++) {
+		int mt = fallbacks[migratetype][i];
+
+		if (ps_glance(area->free_list[mt].next) != &area->free_list[mt])
+			return true;
+	}
+	return false;
+}
+
+int fragmentation_index(const struct zone *zone, unsigned int order)
+{
+	unsigned long pages = 0, blocks = 0;
+	unsigned int o;
+
+	if (zone_frontier_has(zone, order))
+		return -1000;
+	for (o = 0; o < ps_max_order(); o++) {
+		unsigned long nr = ps_glance(zone->free_area[o].nr_free);
+
+		if (nr && o >= order)
+			return -1000;
+		blocks += nr;
+		pages += nr << o;
+	}
+	if (!blocks)
+		return 0;
+	return 1000 - (int)((1000 + pages * 1000 / (1ul << order)) / blocks);
+}
+
 /**
  * Move the free blocks of [start, end) to the lists of another type.
  * @ret_movable: how many pages in the range are allocated but look movable (on an LRU, or movable non-LRU).

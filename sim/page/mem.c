@@ -46,6 +46,8 @@ int ps_mem_init(struct ps_machine *machine, const struct ps_mem_settings *settin
 	INIT_LIST_HEAD(&mem->owners);
 	if (settings)
 		mem->settings = *settings;
+	INIT_LIST_HEAD(&mem->shrinkers);
+	init_rwsem(&mem->shrinker_rwsem, SHRINKER_RWSEM);
 	machine->mem = mem;
 	if (ps_frames_init(mem))
 		goto out_destroy;

@@ -69,8 +69,9 @@ static int zone_init(struct zone *zone, struct pglist_data *pgdat, enum zone_typ
 		return 0;
 
 	zone->pageblock_types = ps_zalloc(((start + pages - 1) >> pageblock) - (start >> pageblock) + 1);
+	zone->pageblock_skip = ps_zalloc(((start + pages - 1) >> pageblock) - (start >> pageblock) + 1);
 	zone->per_cpu_pageset = ps_alloc_aligned(64, machine->nr_cpus * sizeof(*zone->per_cpu_pageset));
-	if (!zone->pageblock_types || !zone->per_cpu_pageset)
+	if (!zone->pageblock_types || !zone->pageblock_skip || !zone->per_cpu_pageset)
 		return -ENOMEM;
 	memset(zone->per_cpu_pageset, 0, machine->nr_cpus * sizeof(*zone->per_cpu_pageset));
 	for (cpu = 0; cpu < machine->nr_cpus; cpu++) {
@@ -124,6 +125,7 @@ void pgdat_free(struct pglist_data *pgdat)
 		if (ps_current && ps_current->stats)
 			__mod_zone_page_state(zone, NR_FREE_PAGES, -(long)zone_page_state(zone, NR_FREE_PAGES));
 		ps_free(zone->pageblock_types);
+		ps_free(zone->pageblock_skip);
 		ps_free(zone->per_cpu_pageset);
 	}
 	for (i = 0; i < MAX_ZONELISTS; i++)

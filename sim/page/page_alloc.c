@@ -15,7 +15,7 @@
  * Locking: pcp->lock ⊃ zone->lock. The hot paths only try pcp->lock and go to the zone when it is busy.
  *
  * What Linux does differently: it keeps pages for high-order atomic allocations, boosts watermarks, knows cpusets and
- * node_reclaim_mode, and rather spills to DMA32 than mixes types in a pageblock (ALLOC_NOFRAGMENT), a zone that is not here. direct_compact is asked for growing effort instead of a priority. An allocation with __GFP_NOFAIL
+ * node_reclaim_mode, and rather spills to DMA32 than mixes types in a pageblock (ALLOC_NOFRAGMENT), a zone that is not here. direct_compact is asked for growing effort where Linux has a falling priority; the block a compaction has just freed is not captured. An allocation with __GFP_NOFAIL
  * that nothing can help fails where Linux would loop for ever.
  * Source: Linux 6.1 mm/page_alloc.c (behaviour).
  */
@@ -30,7 +30,7 @@
 #include "page/frames.h"
 
 #define MAX_RECLAIM_RETRIES 16
-#define MAX_COMPACT_EFFORT  3
+#define MAX_COMPACT_EFFORT  2
 
 /* Checks: what a page must look like when it comes and goes. */
 
@@ -573,8 +573,12 @@ static struct page *__alloc_pages_direct_compact(const struct alloc_request *rq,
 	count_vm_event(COMPACTSTALL);
 	page = get_page_from_freelist(rq, alloc_flags);
 	count_vm_event(page ? COMPACTSUCCESS : COMPACTFAIL);
-	if (!page)
+	if (page) {
+		page_zone(page)->compact_blockskip_flush = false;
+		compaction_defer_reset(page_zone(page), rq->ac.order, true);
+	} else {
 		cond_resched();
+	}
 	return page;
 }
 
@@ -652,8 +656,8 @@ static struct page *__alloc_pages_slowpath(struct alloc_request *rq)
 	if (page)
 		return page;
 
-	/* Large blocks, and blocks of unmovable pages: compacting helps where reclaim rarely does. */
-	if (can_direct_reclaim && !(gfp & __GFP_MEMALLOC) &&
+	/* Large blocks, and blocks of unmovable pages: compacting helps where reclaim rarely does. First without waiting. */
+	if (can_direct_reclaim && !(gfp & __GFP_MEMALLOC) && !(current->flags & PF_MEMALLOC) &&
 	    (costly_order || (order > 0 && rq->migratetype != MIGRATE_MOVABLE))) {
 		page = __alloc_pages_direct_compact(rq, alloc_flags, effort, &compacted);
 		if (page)
@@ -663,6 +667,8 @@ static struct page *__alloc_pages_slowpath(struct alloc_request *rq)
 		    (compacted == COMPACT_SKIPPED || compacted == COMPACT_DEFERRED))
 			goto nopage;
 	}
+	/* From now on waiting, except for who would rather do without. */
+	effort = costly_order && (gfp & __GFP_NORETRY) ? 0 : 1;
 
 	for (;;) {
 		if (alloc_flags & ALLOC_KSWAPD)

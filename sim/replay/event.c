@@ -414,6 +414,8 @@ static int advice_of(int advice)
 		return PS_MADV_PAGEOUT;
 	case PS_ADVICE_FREE:
 		return PS_MADV_FREE;
+	case PS_ADVICE_COLLAPSE:
+		return PS_MADV_COLLAPSE;
 	default:
 		return -ENOENT;
 	}

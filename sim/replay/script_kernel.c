@@ -8,13 +8,13 @@
 #include <string.h>
 
 #include <pagesim/balloon.h>
+#include <pagesim/compaction.h>
 #include <pagesim/fault.h>
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
 #include <pagesim/machine.h>
 #include <pagesim/reclaim.h>
-#include <pagesim/shmem.h>
-#include <pagesim/split.h>
+#include <pagesim/shrinker.h>
 #include <pagesim/swap.h>
 
 long verb_kernel_drain(struct script_run *run)
@@ -24,21 +24,20 @@ long verb_kernel_drain(struct script_run *run)
 	return 0;
 }
 
+long verb_kernel_compact(struct script_run *run)
+{
+	if (run->st->node != PS_NODE_ALL)
+		return ps_compact_node(run->st->node);
+	ps_compact_nodes();
+	return 0;
+}
+
 long verb_kernel_drop_caches(struct script_run *run)
 {
-	struct ps_machine *machine = run->world->machine;
-	nid_t nid;
-
 	if (run->st->number & 1)
-		ps_files_drop_pagecache(machine->files);
-	if (run->st->number & 2) {
-		for_each_node_mask(nid, machine->memory_nodes)
-		{
-			deferred_split_scan(nid, ULONG_MAX);
-			shmem_unused_huge_shrink(machine->files);
-		}
-		shrink_huge_zero_page(machine);
-	}
+		ps_files_drop_pagecache(run->world->machine->files);
+	if (run->st->number & 2)
+		drop_slab();
 	return 0;
 }
 

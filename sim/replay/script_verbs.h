@@ -61,6 +61,7 @@ enum verb_print {
 	V(SHOW, show, PRINT_OWN) \
 	V(SMAPS, smaps, PRINT_OWN) \
 	V(KERNEL_BALLOON, kernel_balloon, PRINT_ERROR) \
+	V(KERNEL_COMPACT, kernel_compact, PRINT_ERROR) \
 	V(KERNEL_DRAIN, kernel_drain, PRINT_ERROR) \
 	V(KERNEL_DROP_CACHES, kernel_drop_caches, PRINT_ERROR) \
 	V(KERNEL_SWAP, kernel_swap, PRINT_ERROR) \

@@ -769,10 +769,8 @@ static inline void op_file(void)
 		ps_files_drop_pagecache(scene->machine->files);
 		break;
 	case 2:
-		doing("shrink the huge zero page, split the deferred");
-		shrink_huge_zero_page(scene->machine);
-		for (i = 0; i < (int)scene->machine->nr_nodes; i++)
-			deferred_split_scan(i, 100);
+		doing("ask the shrinkers");
+		drop_slab();
 		break;
 	case 3:
 		if (!o->size)

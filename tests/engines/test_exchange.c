@@ -269,7 +269,7 @@ static void the_place_in_the_split_queue_moves_along(void **state)
 	assert_false(list_empty(page_deferred_list(q)));
 	assert_int_equal(vmstat("thp_deferred_split_page"), 1);
 	expect_sound();
-	assert_int_equal(deferred_split_scan(0, 10), 1);
+	assert_int_equal(shrink_slab(GFP_KERNEL, 0, 0), 1);
 	assert_true(pmd_trans_huge(pmd_at(s)));
 	assert_ptr_equal(page_at(s), p);
 	expect_filled(r, from, 1);

@@ -584,7 +584,7 @@ static void mover(void *arg)
 						       : ps_rng_below(&me->rng, scene->machine->pt_bits)));
 			break;
 		case 3:
-			deferred_split_scan(nid, 10);
+			shrink_slab(GFP_KERNEL, nid, 0);
 			break;
 		default:
 			for (i = 0; i < n; i++)

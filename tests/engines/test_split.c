@@ -8,6 +8,7 @@
 #include "engines/subjects.h"
 #include "fixtures/swap_verbs.h"
 
+#include <pagesim/shrinker.h>
 #include <pagesim/pagemap.h>
 #include <pagesim/shmem.h>
 #include <pagesim/tracepoint.h>
@@ -460,7 +461,7 @@ static void pieces_have_their_own_place_in_the_queue(void **state)
 	assert_int_equal(queue->split_queue_len, 1);
 	assert_false(list_empty(page_deferred_list(head + 8)));
 	expect_sound();
-	assert_int_equal(deferred_split_scan(0, 10), 1);
+	assert_int_equal(deferred_split_scan(NULL, &(struct shrink_control){ .nid = 0, .nr_to_scan = 10 }), 1);
 	assert_int_equal(queue->split_queue_len, 0);
 	expect_pieces("before", head, 8, 2);
 	expect_pieces("the one", head + 8, 1, 0);

@@ -86,8 +86,14 @@ static void the_checks_of_a_vma(void **state)
 	assert_false(transhuge_vma_suitable(vma, r));
 	assert_true(transhuge_vma_suitable(vma, base + pages(H)));
 	assert_false(transhuge_vma_suitable(vma, base + pages(2 * H)));
-	assert_true(hugepage_vma_check(vma, true));
-	assert_true(hugepage_vma_check(vma, false));
+	assert_true(hugepage_vma_check(vma, true, true));
+	/* Who collapses finds nothing in a VMA that was never faulted into; a fault is about to. */
+	assert_false(hugepage_vma_check(vma, false, true));
+	store(r, 1);
+	assert_true(hugepage_vma_check(vma, false, true));
+	scene->machine->faults->thp_enabled = THP_NEVER;
+	assert_false(hugepage_vma_check(vma, false, true));
+	assert_true(hugepage_vma_check(vma, false, false));
 }
 
 /* ---- what it is */

@@ -501,7 +501,6 @@ static nid_t misplaced(struct page *page, struct vm_area_struct *vma, u64 addr, 
 static void op_kernel(struct member *m)
 {
 	struct ps_machine *machine = m->crowd->world->machine;
-	nid_t nid;
 
 	switch (pick(m, 6)) {
 	case 0:
@@ -518,9 +517,7 @@ static void op_kernel(struct member *m)
 		break;
 	case 3:
 		doing(m, "shrink");
-		for_each_node_mask(nid, machine->memory_nodes) deferred_split_scan(nid, 100);
-		shmem_unused_huge_shrink(machine->files);
-		shrink_huge_zero_page(machine);
+		drop_slab();
 		break;
 	default:
 		current->cpu = (int)pick(m, machine->nr_cpus);
