@@ -163,20 +163,26 @@ static bool import_to_text(const struct options *o, char **from, size_t n, int f
 	return ok;
 }
 
+/* What an importer reads; everything else is a trace. */
+static bool is_import(enum ps_trace_form form)
+{
+	return form == PS_FORM_LACKEY;
+}
+
 /*
  * All that can be known to be wrong before the output is touched: an input that is none must not cost the file that was
- * there. @ret_reader: of the input unless that is lackey's.
+ * there. @ret_reader: of the input unless that is imported.
  */
 static bool open_input(char **from, size_t n, enum ps_trace_form form, enum form to_form,
 		       struct ps_trace_reader **ret_reader, GError **error)
 {
 	*ret_reader = NULL;
-	if (form == PS_FORM_LACKEY && to_form == FORM_PGS) {
+	if (is_import(form) && to_form == FORM_PGS) {
 		g_set_error(error, PS_TRACE_ERROR, PS_TRACE_ERROR_ARGUMENT,
 			    "%s: a recorded program is no script (--to text prints it)", from[0]);
 		return false;
 	}
-	if (form != PS_FORM_LACKEY) {
+	if (!is_import(form)) {
 		*ret_reader = ps_trace_reader_open(from[0], error);
 		return *ret_reader != NULL;
 	}
