@@ -9,6 +9,7 @@
  *   whole node full, swap off              a_full_node_without_swap_ends_the_call
  *   no free huge page on the target        without_a_free_huge_page_it_moves_in_pieces
  *   unmapped page cache                    cached_pages_nobody_maps_stay
+ *   compaction of a node                   tests/engines/test_compaction.c
  *   balloon                                inflated_frames_are_offline_and_move
  *   NUMA balancing mode 1                  tests/policy/test_numa_balancing.c, mode_1_brings_all_pages_to_the_task
  *   NUMA balancing mode 2                  same, mode_2_promotes_from_the_slow_tier_only
