@@ -66,6 +66,8 @@ void ps_reclaim_destroy(struct ps_machine *machine);
  * Context: no lock below WAITQUEUE_LOCK held; does not sleep. Fidelity: exact, wakeup_kswapd().
  */
 void wakeup_kswapd(struct zone *zone, gfp_t gfp, unsigned int order, int highest_zoneidx);
+/** Is no node's kswapd at work? It may hold pages it isolated while it is. Context: a current task of the machine. */
+bool kswapd_asleep(const struct ps_machine *machine);
 /** Does a zone of the node, up to that index, meet kswapd's mark for a block of this order? Fidelity: exact. */
 bool pgdat_balanced(struct pglist_data *pgdat, unsigned int order, int highest_zoneidx);
 /** Can anonymous pages of the node be reclaimed: is there a free slot of swap, or can they be demoted? Fidelity: exact. */

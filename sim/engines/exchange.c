@@ -251,6 +251,18 @@ static void exchange_contents(struct page *a, struct page *b)
 	charge_exchange(a, b);
 }
 
+/*
+ * Not mapped, no small page belongs to one address space alone. Those that were mapped say so since they were unmapped; a part of
+ * a huge page that went before may still claim it, and would for the page that comes into its frame.
+ */
+static void forget_exclusive(struct page *page)
+{
+	unsigned long nr = compound_nr(page), i;
+
+	for (i = 0; PageAnon(page) && i < nr; i++)
+		clear_bit(PG_anon_exclusive, &page[i].flags);
+}
+
 static struct identity identity_of(struct page *page)
 {
 	struct identity id = { .mapping = page->mapping,
@@ -382,6 +394,8 @@ static int exchange_identities(struct side *a, struct side *b)
 	}
 	/* Nobody has them, nobody gets them: no turning back. */
 	exchange_contents(a->page, b->page);
+	forget_exclusive(a->page);
+	forget_exclusive(b->page);
 	a->identity = identity_of(a->page);
 	b->identity = identity_of(b->page);
 	/* Counted as isolated by what they were; put back, they will be uncounted by what they are. */

@@ -225,6 +225,19 @@ static void start_kswapd(struct ps_kswapd *k)
 	}
 }
 
+bool kswapd_asleep(const struct ps_machine *machine)
+{
+	unsigned int nid;
+
+	for (nid = 0; machine->reclaim && nid < machine->nr_nodes; nid++) {
+		struct ps_kswapd *k = &machine->reclaim->kswapd[nid];
+
+		if (READ_ONCE(k->task) && !waitqueue_active(&k->wait))
+			return false;
+	}
+	return true;
+}
+
 void wakeup_kswapd(struct zone *zone, gfp_t gfp, unsigned int order, int highest_zoneidx)
 {
 	struct ps_reclaim *reclaim = this_machine()->reclaim;

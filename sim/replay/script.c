@@ -14,6 +14,7 @@
 #include <pagesim/errname.h>
 #include <pagesim/inode.h>
 #include <pagesim/lru.h>
+#include <pagesim/reclaim.h>
 #include <pagesim/swap.h>
 
 #define SCRIPT_ERROR (g_quark_from_static_string("pagesim-script"))
@@ -172,6 +173,8 @@ static void check(struct script_run *run)
 	int found;
 
 	ps_task_enter(run->world->boot);
+	/* Nobody is at rest while a kswapd is half-way through its pages. */
+	settings.busy |= !kswapd_asleep(run->world->machine);
 	found = check_machine(run->world->machine, &settings, &report);
 	ps_task_leave();
 	if (found > 0)

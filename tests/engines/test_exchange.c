@@ -253,7 +253,8 @@ static void two_pages_of_one_file_exchange(void **state)
 
 /*
  *   r (THP, pages 100..199 unmapped: on the split queue)  <->  s (THP, whole)
- * Expect the place in the queue to go with the page: splitting what is queued splits r, and s stays whole.
+ * Expect the place in the queue to go with the page: splitting what is queued splits r, and s stays whole. Nor does s inherit that
+ * the small pages of r that are gone were exclusive: a child shares it.
  */
 static void the_place_in_the_split_queue_moves_along(void **state)
 {
@@ -273,6 +274,8 @@ static void the_place_in_the_split_queue_moves_along(void **state)
 	assert_true(pmd_trans_huge(pmd_at(s)));
 	assert_ptr_equal(page_at(s), p);
 	expect_filled(r, from, 1);
+	fork_task("B");
+	expect_sound();
 	expect_filled(s, huge, 2);
 }
 
