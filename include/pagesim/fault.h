@@ -110,7 +110,7 @@ int ps_faults_init(struct ps_machine *machine);
 void ps_faults_destroy(struct ps_machine *machine);
 /**
  * Gives the huge zero page back if no address space uses it.
- * Return: pages freed. Fidelity: simplified: 6.1's shrinker runs under memory pressure, this one when it is called.
+ * Return: pages freed. Fidelity: exact, shrink_huge_zero_page_scan(); registered as a shrinker.
  */
 unsigned long shrink_huge_zero_page(struct ps_machine *machine);
 

@@ -319,17 +319,14 @@ static void exchange_private(struct side *a, struct side *b)
 	}
 }
 
-/* The slots of what `s` was get the frame `to`; tags stay with the slots. Context: xa_lock. */
+/* The slots of what `s` was get the frame `to`, which says already what it is; tags stay. Context: xa_lock. */
 static void store_slots(const struct side *s, struct page *to)
 {
-	bool swap_cache = s->identity.flags & PS_PG(swapbacked) && s->mapping && !s->mapping->host;
-	unsigned long nr = swap_cache ? compound_nr(to) : 1, i;
-
-	for (i = 0; s->mapping && i < nr; i++) {
-		XA_STATE(xas, &s->mapping->i_pages, s->slot + i);
+	if (s->mapping) {
+		XA_STATE(xas, &s->mapping->i_pages, s->slot);
 
 		xas_load(&xas);
-		xas_store(&xas, to);
+		cache_store(&xas, to);
 	}
 }
 
@@ -345,32 +342,9 @@ static bool in_slot(const struct side *s)
 static void move_counters(const struct side *s, struct page *to)
 {
 	unsigned long flags = s->identity.flags;
-	nid_t from_nid = page_to_nid(s->page), to_nid = page_to_nid(to);
-	long nr = thp_nr_pages(to);
-	bool swap_cache;
 
-	if (!s->mapping || page_zone(s->page) == page_zone(to))
-		return;
-	swap_cache = !s->mapping->host;
-	__mod_node_page_state(from_nid, NR_FILE_PAGES, -nr);
-	__mod_node_page_state(to_nid, NR_FILE_PAGES, nr);
-	if (swap_cache) {
-		__mod_node_page_state(from_nid, NR_SWAPCACHE, -nr);
-		__mod_node_page_state(to_nid, NR_SWAPCACHE, nr);
-	} else if (flags & PS_PG(swapbacked)) {
-		__mod_node_page_state(from_nid, NR_SHMEM, -nr);
-		__mod_node_page_state(to_nid, NR_SHMEM, nr);
-		if (nr == (long)HPAGE_PMD_NR) {
-			__mod_node_page_state(from_nid, NR_SHMEM_THPS, -nr);
-			__mod_node_page_state(to_nid, NR_SHMEM_THPS, nr);
-		}
-	}
-	if (flags & PS_PG(dirty) && mapping_can_writeback(s->mapping)) {
-		__mod_node_page_state(from_nid, NR_FILE_DIRTY, -nr);
-		__mod_node_page_state(to_nid, NR_FILE_DIRTY, nr);
-		__mod_zone_page_state(page_zone(s->page), NR_ZONE_WRITE_PENDING, -nr);
-		__mod_zone_page_state(page_zone(to), NR_ZONE_WRITE_PENDING, nr);
-	}
+	if (s->mapping)
+		account_cached_page(s->page, to, s->mapping, flags & PS_PG(swapbacked), flags & PS_PG(dirty));
 }
 
 /* Return: 0; -EAGAIN, nothing has changed. */

@@ -36,11 +36,52 @@
 
 /* ---- identity */
 
+void cache_store(struct xa_state *xas, struct page *page)
+{
+	/* The swap cache has an entry of its own for each slot, a file one for the whole page. */
+	unsigned long nr = PageSwapCache(page) ? compound_nr(page) : 1, i;
+	pgoff_t first = xas->xa_index;
+
+	xas_store(xas, page);
+	for (i = 1; i < nr; i++) {
+		xas_set(xas, first + i);
+		xas_store(xas, page);
+	}
+}
+
+void account_cached_page(struct page *from, struct page *to, struct address_space *mapping, bool swapbacked, bool dirty)
+{
+	nid_t from_nid = page_to_nid(from), to_nid = page_to_nid(to);
+	long nr = thp_nr_pages(to);
+
+	/* Of one zone all sums stay; of two zones of a node those per node do. */
+	if (page_zone(from) == page_zone(to))
+		return;
+	__mod_node_page_state(from_nid, NR_FILE_PAGES, -nr);
+	__mod_node_page_state(to_nid, NR_FILE_PAGES, nr);
+	if (!mapping->host) {
+		__mod_node_page_state(from_nid, NR_SWAPCACHE, -nr);
+		__mod_node_page_state(to_nid, NR_SWAPCACHE, nr);
+	} else if (swapbacked) {
+		__mod_node_page_state(from_nid, NR_SHMEM, -nr);
+		__mod_node_page_state(to_nid, NR_SHMEM, nr);
+		if (nr == (long)HPAGE_PMD_NR) {
+			__mod_node_page_state(from_nid, NR_SHMEM_THPS, -nr);
+			__mod_node_page_state(to_nid, NR_SHMEM_THPS, nr);
+		}
+	}
+	if (dirty && mapping_can_writeback(mapping)) {
+		__mod_node_page_state(from_nid, NR_FILE_DIRTY, -nr);
+		__mod_node_page_state(to_nid, NR_FILE_DIRTY, nr);
+		__mod_zone_page_state(page_zone(from), NR_ZONE_WRITE_PENDING, -nr);
+		__mod_zone_page_state(page_zone(to), NR_ZONE_WRITE_PENDING, nr);
+	}
+}
+
 int migrate_page_move_mapping(struct address_space *mapping, struct page *newpage, struct page *page, int extra_count)
 {
 	int expected = quiesce_expected_refs(mapping, page) + extra_count;
 	int nr = (int)compound_nr(page);
-	nid_t from = page_to_nid(page), to = page_to_nid(newpage);
 	bool dirty;
 	int i;
 
@@ -82,37 +123,11 @@ int migrate_page_move_mapping(struct address_space *mapping, struct page *newpag
 		ClearPageDirty(page);
 		SetPageDirty(newpage);
 	}
-	xas_store(&xas, newpage);
-	/* The swap cache has an entry of its own for each slot. */
-	for (i = 1; swapcache && i < nr; i++) {
-		xas_set(&xas, swp_offset(swap) + (u64)i);
-		xas_store(&xas, newpage);
-	}
+	cache_store(&xas, newpage);
 	page_ref_unfreeze(page, expected - nr);
 	xas_unlock(&xas);
 
-	/* Another zone, of the same node or not: the sums per node are the same either way, those per zone are not. */
-	if (page_zone(page) != page_zone(newpage)) {
-		__mod_node_page_state(from, NR_FILE_PAGES, -nr);
-		__mod_node_page_state(to, NR_FILE_PAGES, nr);
-		if (swapcache) {
-			__mod_node_page_state(from, NR_SWAPCACHE, -nr);
-			__mod_node_page_state(to, NR_SWAPCACHE, nr);
-		} else if (PageSwapBacked(page)) {
-			__mod_node_page_state(from, NR_SHMEM, -nr);
-			__mod_node_page_state(to, NR_SHMEM, nr);
-			if (compound_order(page) == HPAGE_PMD_ORDER) {
-				__mod_node_page_state(from, NR_SHMEM_THPS, -nr);
-				__mod_node_page_state(to, NR_SHMEM_THPS, nr);
-			}
-		}
-		if (dirty && mapping_can_writeback(mapping)) {
-			__mod_node_page_state(from, NR_FILE_DIRTY, -nr);
-			__mod_node_page_state(to, NR_FILE_DIRTY, nr);
-			__mod_zone_page_state(page_zone(page), NR_ZONE_WRITE_PENDING, -nr);
-			__mod_zone_page_state(page_zone(newpage), NR_ZONE_WRITE_PENDING, nr);
-		}
-	}
+	account_cached_page(page, newpage, mapping, PageSwapBacked(newpage), dirty);
 	return 0;
 }
 

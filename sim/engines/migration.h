@@ -97,7 +97,20 @@ void migration_give_up(struct migration *m, const struct migrate_retries *retrie
  */
 int migrate_in_batches(struct migration *m, struct list_head *from);
 
-/* ---- step 5 (migrate_ops.c) */
+/* ---- step 5 (migrate_ops.c); the first two serve exchange as well */
+
+struct xa_state;
+/**
+ * Puts a page into the slots of its file, or of the swap cache, where another frame of that size was; tags stay.
+ * Context: xa_lock; xas is at the first slot and loaded; the page says already what it is (PG_swapcache).
+ */
+void cache_store(struct xa_state *xas, struct page *page);
+/**
+ * A page of `mapping` (a file, or the swap cache) was in frame `from` and is in frame `to` now: what is counted by node and zone
+ * follows. Context: both are locked.
+ */
+void account_cached_page(struct page *from, struct page *to, struct address_space *mapping, bool swapbacked,
+			 bool dirty);
 
 /**
  * Gives the page's identity and contents to newpage, in the way its kind of file does it.
