@@ -4,6 +4,7 @@
  * every respect what the other was; a pair that does not leaves both exactly as they were.
  */
 #include "engines/subjects.h"
+#include "fixtures/swap_verbs.h"
 
 #include <pagesim/exchange.h>
 #include <pagesim/shmem.h>
@@ -25,6 +26,37 @@ static int setup(void **state)
 }
 
 /* ---- every kind with every kind */
+
+/* Mapped, and with slots of swap: one for each small page. */
+static void put_in_swap_cache(struct subject *s)
+{
+	if (!total_swap_pages())
+		swap_on(4 * huge_pages());
+	lock_page(s->page);
+	assert_true(add_to_swap(s->page));
+	unlock_page(s->page);
+}
+
+static void build_in_swap_cache(struct subject *s)
+{
+	build_anon(s);
+	put_in_swap_cache(s);
+}
+
+static void build_huge_in_swap_cache(struct subject *s)
+{
+	build_huge(s);
+	put_in_swap_cache(s);
+}
+
+static void undo_in_swap_cache(struct subject *s)
+{
+	struct page *page = compound_head(page_at(s->addr));
+
+	lock_page(page);
+	assert_true(try_to_free_swap(page));
+	unlock_page(page);
+}
 
 enum outcome { GOES, STAYS, WAITS /* for somebody else: not tried here */ };
 
@@ -48,6 +80,8 @@ static const struct state {
 	{ "disk, dirty", build_disk, undo_nothing, GOES, GOES, GOES, 0 },
 	{ "disk, clean", build_disk_clean, undo_nothing, GOES, GOES, GOES, 0 },
 	{ "cached, not mapped", build_unmapped_cache, undo_nothing, GOES, GOES, GOES, 0 },
+	{ "in the swap cache", build_in_swap_cache, undo_in_swap_cache, GOES, GOES, GOES, 0 },
+	{ "huge, in the swap cache", build_huge_in_swap_cache, undo_in_swap_cache, GOES, GOES, GOES, 0 },
 	{ "held", build_held, undo_held, STAYS, STAYS, STAYS, -EAGAIN },
 	{ "pinned", build_pinned, undo_held, STAYS, STAYS, STAYS, -EAGAIN },
 	{ "huge, held", build_huge_held, undo_held, STAYS, STAYS, STAYS, -EAGAIN },
